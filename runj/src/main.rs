@@ -1,0 +1,2 @@
+//! runj: an OCI runtime for FreeBSD jails.
+fn main() {}
