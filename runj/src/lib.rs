@@ -1,1 +1,9 @@
-//! runj
+//! runj: an OCI runtime for FreeBSD jails.
+//!
+//! A bundle goes one way: bytes → `config` → `plan` (all pure), and from the plan through `runtime` to
+//! the kernel behind [`sys`]. What was done is recorded by `state` and `resource`, so that it can be undone.
+#![warn(missing_docs)]
+
+pub mod id;
+pub mod signal;
+pub mod sys;

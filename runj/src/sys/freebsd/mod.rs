@@ -1,0 +1,1 @@
+//! FreeBSD: the kernel itself.
