@@ -1,0 +1,62 @@
+# Works with GNU make and FreeBSD make, so only what both understand. Every target is one line of
+# cargo or one script; the scripts say in their first lines what they do.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+INTEG ?=
+
+all: ## build runj, the shim and integ-inside (release), and NOTICE [the default]
+	@scripts/build release
+	@scripts/notice write
+
+setup: ## install what the build and the tests need and this machine lacks
+	@scripts/setup
+
+demo: ## show a container's life from bundle to delete
+	@scripts/demo
+
+check: ## everything: setup, lint, test, cross-freebsd, integ-test, vm-selftest, vm-test
+	@scripts/check
+
+test: ## unit and command-line tests; no privilege needed
+	@scripts/test
+
+lint: ## formatting, clippy with warnings denied, arch, verify-notice
+	@scripts/lint
+
+arch: ## check who may use whom in runj/src
+	@scripts/arch
+
+integ-test: ## tests with real jails on this host (root); INTEG=name selects
+	@scripts/integ-test $(INTEG)
+
+vm-test: ## the same tests on a FreeBSD machine under QEMU; INTEG=name selects
+	@scripts/vm-test $(INTEG)
+
+vm-selftest: ## test the QEMU runner itself, on a Linux guest made here
+	@scripts/vm-selftest
+
+cross-freebsd: ## check, lint and link every FreeBSD binary, on Linux
+	@scripts/cross-freebsd
+
+bench: ## measure; prints ratios
+	@scripts/bench
+
+NOTICE: ## write NOTICE: the licences of everything that is linked in
+	@scripts/notice write
+
+verify-notice: ## fail if NOTICE does not name the crates of Cargo.lock
+	@scripts/notice verify
+
+install: ## install runj and the shim below DESTDIR/PREFIX
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install
+
+clean: ## remove everything that was built
+	$(CARGO) clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## /{ printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: all setup demo check test lint arch integ-test vm-test vm-selftest cross-freebsd bench \
+	NOTICE verify-notice install clean help
