@@ -78,9 +78,12 @@ pub struct MountRequest {
 pub struct MountId(pub String);
 
 /// A rule of devfs(8): a path pattern (none: every node) and what happens to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceRule {
+    /// `include RULESET`: what the rules of another set do; then nothing else is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include: Option<u16>,
     /// `path PATTERN`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,

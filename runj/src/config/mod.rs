@@ -1,0 +1,503 @@
+//! Configuration: the bytes of `config.json` and `runj.ext.json` become one typed [`Config`].
+//!
+//! Pure. Types only are checked here; whether the values can be applied is decided by [`crate::plan`].
+//! Nothing outside this module sees a type of oci-spec or a dialect: the `freebsd` object of runtime-spec 1.3,
+//! Go runj's ext file and the annotations of podman and buildah all end in [`freebsd::Jail`].
+
+pub mod annotations;
+pub mod ext;
+pub mod freebsd;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+/// The largest configuration file that is read, in bytes.
+pub const MAX_CONFIG: u64 = 16 << 20;
+
+/// Something in the configuration that cannot be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: `process.cwd`, `mounts[2].destination`.
+    pub property: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of a property.
+    pub fn new(property: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { property: property.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.property, self.message)
+    }
+}
+
+/// Why a file is not a configuration.
+#[derive(Debug, Error)]
+#[error("{file}: {property}{message}")]
+pub struct ConfigError {
+    /// `config.json` or `runj.ext.json`.
+    file: &'static str,
+    /// The property with `: ` behind it, or nothing.
+    property: String,
+    /// What is wrong.
+    message: String,
+}
+
+/// The whole configuration of a container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// `ociVersion`
+    pub oci_version: String,
+    /// `root.path`, as written
+    pub root_path: Option<PathBuf>,
+    /// `root.readonly`
+    pub root_read_only: bool,
+    /// `mounts`
+    pub mounts: Vec<Mount>,
+    /// `process`
+    pub process: Option<Process>,
+    /// `hostname`
+    pub hostname: Option<String>,
+    /// `domainname`
+    pub domainname: Option<String>,
+    /// `hooks`
+    pub hooks: Hooks,
+    /// `annotations`
+    pub annotations: BTreeMap<String, String>,
+    /// `freebsd.jail`, with what the ext file and the annotations add
+    pub jail: freebsd::Jail,
+    /// `freebsd.devices`
+    pub devices: Vec<freebsd::Device>,
+    /// What is taken of `linux`
+    pub linux: Linux,
+    /// Contradictions between the dialects, found while they were merged
+    pub problems: Vec<Problem>,
+}
+
+/// A mount as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mount {
+    /// `destination`
+    pub destination: PathBuf,
+    /// `type`
+    pub fstype: Option<String>,
+    /// `source`
+    pub source: Option<PathBuf>,
+    /// `options`
+    pub options: Vec<String>,
+    /// Whether `uidMappings` or `gidMappings` are there
+    pub id_mappings: bool,
+}
+
+/// `process`, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// `terminal`
+    pub terminal: bool,
+    /// `consoleSize`: height and width in characters
+    pub console_size: Option<(u64, u64)>,
+    /// `args`
+    pub args: Vec<String>,
+    /// `env`
+    pub env: Vec<String>,
+    /// `cwd`; empty when absent
+    pub cwd: PathBuf,
+    /// `user.uid`
+    pub uid: u32,
+    /// `user.gid`
+    pub gid: u32,
+    /// `user.additionalGids`
+    pub groups: Vec<u32>,
+    /// `user.umask`
+    pub umask: Option<u32>,
+    /// `rlimits`
+    pub rlimits: Vec<RlimitEntry>,
+    /// `noNewPrivileges`
+    pub no_new_privileges: bool,
+}
+
+/// An entry of `process.rlimits`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RlimitEntry {
+    /// `type`: `RLIMIT_…`
+    #[serde(rename = "type")]
+    pub name: String,
+    /// `soft`
+    pub soft: u64,
+    /// `hard`
+    pub hard: u64,
+}
+
+/// A hook (runtime-spec, config.md "POSIX-platform Hooks").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Absolute path of the program.
+    pub path: PathBuf,
+    /// Its argv, the name first; the path alone if absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Its whole environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// Seconds before it is killed, with its process group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<i64>,
+}
+
+/// `hooks`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Hooks {
+    /// Deprecated; before `createRuntime`, on the host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prestart: Vec<Hook>,
+    /// After the jail was made, on the host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub create_runtime: Vec<Hook>,
+    /// Before the process enters the jail's root; programs of the host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub create_container: Vec<Hook>,
+    /// In the jail, before the program; programs of the container.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub start_container: Vec<Hook>,
+    /// After the program was executed, on the host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    /// After the container was deleted, on the host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+}
+
+impl Hooks {
+    /// Every kind with its property name.
+    pub fn kinds(&self) -> [(&'static str, &[Hook]); 6] {
+        [
+            ("prestart", &self.prestart),
+            ("createRuntime", &self.create_runtime),
+            ("createContainer", &self.create_container),
+            ("startContainer", &self.start_container),
+            ("poststart", &self.poststart),
+            ("poststop", &self.poststop),
+        ]
+    }
+}
+
+/// What is taken of the `linux` object, which engines write on FreeBSD too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Linux {
+    /// `cgroupsPath`
+    pub cgroups_path: Option<PathBuf>,
+    /// `namespaces`
+    pub namespaces: Vec<LinuxNamespace>,
+    /// `resources`
+    pub resources: LinuxResources,
+}
+
+/// An entry of `linux.namespaces`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct LinuxNamespace {
+    /// `type`
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `path` of a namespace to be joined
+    pub path: Option<PathBuf>,
+}
+
+/// What is taken of `linux.resources`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LinuxResources {
+    /// `memory`
+    pub memory: LinuxMemory,
+    /// `pids`
+    pub pids: LinuxPids,
+    /// `cpu`
+    pub cpu: LinuxCpu,
+}
+
+/// What is taken of `linux.resources.memory`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LinuxMemory {
+    /// `limit` in bytes; negative is no limit
+    pub limit: Option<i64>,
+}
+
+/// What is taken of `linux.resources.pids`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LinuxPids {
+    /// `limit`; zero or negative is no limit
+    pub limit: Option<i64>,
+}
+
+/// What is taken of `linux.resources.cpu`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LinuxCpu {
+    /// `quota` in microseconds; zero or negative is no limit
+    pub quota: Option<i64>,
+    /// `period` in microseconds
+    pub period: Option<u64>,
+}
+
+impl Config {
+    /// Parses `config.json` and, where there is one, `runj.ext.json`, and merges all dialects.
+    pub fn parse(config: &[u8], ext: Option<&[u8]>) -> Result<Self, ConfigError> {
+        let mut parsed = parse_config(config)?;
+        if let Some(bytes) = ext {
+            ext::merge(&mut parsed.jail, parse_json("runj.ext.json", bytes)?);
+        }
+        parsed.problems = annotations::merge(&parsed.annotations, &mut parsed.jail);
+        Ok(parsed)
+    }
+
+    /// Whether the bundle was written by an engine that counts on the defaults of its dialect.
+    pub fn is_engine_dialect(&self) -> bool {
+        annotations::is_engine(&self.annotations)
+    }
+}
+
+impl Process {
+    /// Parses the file of `exec --process`.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let value: Value = parse_json("process.json", bytes)?;
+        let Value::Object(object) = value else {
+            return Err(ConfigError {
+                file: "process.json",
+                property: String::new(),
+                message: "must be an object".into(),
+            });
+        };
+        process_from(object, "process.json", "")
+    }
+}
+
+fn parse_json<T: serde::de::DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result<T, ConfigError> {
+    if bytes.len() as u64 > MAX_CONFIG {
+        let message = format!("larger than {} MiB", MAX_CONFIG >> 20);
+        return Err(ConfigError { file, property: String::new(), message });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| ConfigError {
+        file,
+        property: String::new(),
+        message: format!("not UTF-8 at byte {}", error.valid_up_to()),
+    })?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| path_error(file, "", &error))?;
+    deserializer.end().map_err(|error| ConfigError { file, property: String::new(), message: error.to_string() })?;
+    Ok(value)
+}
+
+fn path_error(file: &'static str, prefix: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
+    let path = error.path().to_string();
+    let property = match (prefix, path.as_str()) {
+        ("", ".") => String::new(),
+        ("", path) => format!("{path}: "),
+        (prefix, ".") => format!("{prefix}: "),
+        (prefix, path) => format!("{prefix}.{path}: "),
+    };
+    ConfigError { file, property, message: error.inner().to_string() }
+}
+
+fn from_value<T: serde::de::DeserializeOwned>(
+    file: &'static str,
+    property: &str,
+    value: Value,
+) -> Result<T, ConfigError> {
+    serde_path_to_error::deserialize(value).map_err(|error| path_error(file, property, &error))
+}
+
+fn take<T: serde::de::DeserializeOwned + Default>(
+    object: &mut Map<String, Value>,
+    file: &'static str,
+    prefix: &str,
+    key: &str,
+) -> Result<T, ConfigError> {
+    match object.remove(key) {
+        None | Some(Value::Null) => Ok(T::default()),
+        Some(value) => from_value(file, &format!("{prefix}{key}"), value),
+    }
+}
+
+/// Takes apart what oci-spec does not know (the `freebsd` object, the rlimits of FreeBSD) or is too strict
+/// about (`process.user` and `cwd` missing, foreign platforms), and lets it parse the rest.
+fn parse_config(bytes: &[u8]) -> Result<Config, ConfigError> {
+    const FILE: &str = "config.json";
+    let mut top: Map<String, Value> = parse_json(FILE, bytes)?;
+    let freebsd: freebsd::FreeBsd = take(&mut top, FILE, "", "freebsd")?;
+    let linux: Linux = take(&mut top, FILE, "", "linux")?;
+    for foreign in ["solaris", "windows", "vm", "zos"] {
+        top.remove(foreign);
+    }
+    let process = match top.remove("process") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(object)) => Some(process_from(object, FILE, "process.")?),
+        Some(_) => {
+            return Err(ConfigError { file: FILE, property: "process: ".into(), message: "must be an object".into() });
+        }
+    };
+    let spec: oci_spec::runtime::Spec = from_value(FILE, "", Value::Object(top))?;
+    Ok(Config {
+        oci_version: spec.version().clone(),
+        root_path: spec.root().as_ref().map(|root| root.path().clone()),
+        root_read_only: spec.root().as_ref().and_then(oci_spec::runtime::Root::readonly).unwrap_or(false),
+        mounts: spec.mounts().iter().flatten().map(mount_from).collect(),
+        process,
+        hostname: spec.hostname().clone(),
+        domainname: spec.domainname().clone(),
+        hooks: spec.hooks().as_ref().map(hooks_from).unwrap_or_default(),
+        annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        jail: freebsd.jail,
+        devices: freebsd.devices,
+        linux,
+        problems: Vec::new(),
+    })
+}
+
+fn process_from(
+    mut object: Map<String, Value>,
+    file: &'static str,
+    prefix: &str,
+) -> Result<Process, ConfigError> {
+    let rlimits = take(&mut object, file, prefix, "rlimits")?;
+    for ignored in [
+        "capabilities",
+        "apparmorProfile",
+        "selinuxLabel",
+        "oomScoreAdj",
+        "scheduler",
+        "ioPriority",
+        "execCPUAffinity",
+        "commandLine",
+    ] {
+        object.remove(ignored);
+    }
+    let user = object.entry("user").or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(user) = user {
+        for id in ["uid", "gid"] {
+            user.entry(id).or_insert_with(|| Value::from(0));
+        }
+    }
+    object.entry("cwd").or_insert_with(|| Value::from(""));
+    let process: oci_spec::runtime::Process =
+        from_value(file, prefix.trim_end_matches('.'), Value::Object(object))?;
+    let user = process.user();
+    Ok(Process {
+        terminal: process.terminal().unwrap_or(false),
+        console_size: process.console_size().map(|size| (size.height(), size.width())),
+        args: process.args().clone().unwrap_or_default(),
+        env: process.env().clone().unwrap_or_default(),
+        cwd: process.cwd().clone(),
+        uid: user.uid(),
+        gid: user.gid(),
+        groups: user.additional_gids().clone().unwrap_or_default(),
+        umask: user.umask(),
+        rlimits,
+        no_new_privileges: process.no_new_privileges().unwrap_or(false),
+    })
+}
+
+fn mount_from(mount: &oci_spec::runtime::Mount) -> Mount {
+    Mount {
+        destination: mount.destination().clone(),
+        fstype: mount.typ().clone(),
+        source: mount.source().clone(),
+        options: mount.options().clone().unwrap_or_default(),
+        id_mappings: mount.uid_mappings().is_some() || mount.gid_mappings().is_some(),
+    }
+}
+
+fn hooks_from(hooks: &oci_spec::runtime::Hooks) -> Hooks {
+    let list = |hooks: &Option<Vec<oci_spec::runtime::Hook>>| -> Vec<Hook> {
+        let hook = |hook: &oci_spec::runtime::Hook| Hook {
+            path: hook.path().clone(),
+            args: hook.args().clone().unwrap_or_default(),
+            env: hook.env().clone().unwrap_or_default(),
+            timeout: hook.timeout(),
+        };
+        hooks.iter().flatten().map(hook).collect()
+    };
+    #[allow(deprecated)] // prestart is deprecated by the spec and still to be run
+    Hooks {
+        prestart: list(hooks.prestart()),
+        create_runtime: list(hooks.create_runtime()),
+        create_container: list(hooks.create_container()),
+        start_container: list(hooks.start_container()),
+        poststart: list(hooks.poststart()),
+        poststop: list(hooks.poststop()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(text.as_bytes(), None).unwrap_err().to_string()
+    }
+
+    #[rstest]
+    #[case("", "config.json: EOF while parsing")]
+    #[case("[]", "config.json: invalid type: sequence, expected a map")]
+    #[case("{} x", "config.json: trailing characters")]
+    #[case(r#"{"ociVersion":7}"#, "config.json: ociVersion: invalid type")]
+    #[case(r#"{"process":[]}"#, "config.json: process: must be an object")]
+    #[case(r#"{"process":{"args":"sh"}}"#, "config.json: process.args: invalid type")]
+    #[case(r#"{"process":{"user":{"uid":-1}}}"#, "config.json: process.user.uid: invalid value")]
+    #[case(r#"{"process":{"rlimits":[{"type":"RLIMIT_NOFILE"}]}}"#, "process.rlimits[0]: missing field `soft`")]
+    #[case(r#"{"mounts":[{"destination":3}]}"#, "config.json: mounts[0].destination: invalid type")]
+    #[case(r#"{"freebsd":{"jail":{"ip4":"maybe"}}}"#, "config.json: freebsd.jail.ip4: unknown variant `maybe`")]
+    fn wrong_types_name_the_property(#[case] text: &str, #[case] message: &str) {
+        let error = error(text);
+        assert!(error.contains(message), "{error}");
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error() {
+        let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(error(&text).contains("recursion limit") || error(&text).contains("invalid type"));
+        let text = format!(r#"{{"x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(error(&text).contains("recursion limit"), "{}", error(&text));
+    }
+
+    #[test]
+    fn not_utf8_is_an_error() {
+        let error = Config::parse(b"{\"a\":\"\xff\"}", None).unwrap_err().to_string();
+        assert_eq!(error, "config.json: not UTF-8 at byte 6");
+    }
+
+    #[test]
+    fn what_engines_write_is_accepted() {
+        let text = r#"{"ociVersion":"1.3.0","process":{"args":["sh"],"cwd":"/","user":{"uid":0,"gid":0},
+            "capabilities":{"bounding":["CAP_CHOWN"]},"rlimits":[{"type":"RLIMIT_SBSIZE","soft":1,"hard":2}]},
+            "root":{"path":"rootfs"},"linux":{"namespaces":[{"type":"pid"}],"maskedPaths":["/proc/acpi"],
+            "resources":{"devices":[{"allow":false}],"memory":{"limit":5}},"cgroupsPath":"/a/b"},
+            "somethingNew":{"x":1}}"#;
+        let config = Config::parse(text.as_bytes(), None).unwrap();
+        assert_eq!(config.linux.resources.memory.limit, Some(5));
+        assert_eq!(config.linux.cgroups_path, Some("/a/b".into()));
+        assert_eq!(config.process.unwrap().rlimits[0].name, "RLIMIT_SBSIZE");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Config::parse(&bytes, Some(&bytes));
+        }
+    }
+}
