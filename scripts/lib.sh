@@ -28,6 +28,13 @@ required() {
     return 1
 }
 
+# cargo_ SUBCOMMAND ARG...: cargo; in CI, Cargo.lock must be complete
+cargo_() {
+    subcommand=$1
+    shift
+    "$CARGO" "$subcommand" ${CI:+--locked} "$@"
+}
+
 # bounded SECONDS COMMAND...: the command, given up after that time, its output kept back.
 bounded() {
     seconds=$1
