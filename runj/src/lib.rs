@@ -4,6 +4,9 @@
 //! the kernel behind [`sys`]. What was done is recorded by `state` and `resource`, so that it can be undone.
 #![warn(missing_docs)]
 
+pub mod bundle;
+pub mod config;
 pub mod id;
+pub mod plan;
 pub mod signal;
 pub mod sys;

@@ -142,9 +142,7 @@ mod tests {
 
     #[test]
     fn a_contradiction_names_both() {
-        let config = parse(
-            r#"{"freebsd":{"jail":{"vnet":"inherit"}},"annotations":{"org.freebsd.jail.vnet":"new"}}"#,
-        );
+        let config = parse(r#"{"freebsd":{"jail":{"vnet":"inherit"}},"annotations":{"org.freebsd.jail.vnet":"new"}}"#);
         assert_eq!(config.problems[0].to_string(), "annotations.org.freebsd.jail.vnet: contradicts freebsd.jail.vnet");
     }
 

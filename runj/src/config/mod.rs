@@ -306,6 +306,7 @@ fn path_error(file: &'static str, prefix: &str, error: &serde_path_to_error::Err
         ("", ".") => String::new(),
         ("", path) => format!("{path}: "),
         (prefix, ".") => format!("{prefix}: "),
+        (prefix, path) if path.starts_with('[') => format!("{prefix}{path}: "),
         (prefix, path) => format!("{prefix}.{path}: "),
     };
     ConfigError { file, property, message: error.inner().to_string() }
@@ -366,11 +367,7 @@ fn parse_config(bytes: &[u8]) -> Result<Config, ConfigError> {
     })
 }
 
-fn process_from(
-    mut object: Map<String, Value>,
-    file: &'static str,
-    prefix: &str,
-) -> Result<Process, ConfigError> {
+fn process_from(mut object: Map<String, Value>, file: &'static str, prefix: &str) -> Result<Process, ConfigError> {
     let rlimits = take(&mut object, file, prefix, "rlimits")?;
     for ignored in [
         "capabilities",
@@ -391,8 +388,7 @@ fn process_from(
         }
     }
     object.entry("cwd").or_insert_with(|| Value::from(""));
-    let process: oci_spec::runtime::Process =
-        from_value(file, prefix.trim_end_matches('.'), Value::Object(object))?;
+    let process: oci_spec::runtime::Process = from_value(file, prefix.trim_end_matches('.'), Value::Object(object))?;
     let user = process.user();
     Ok(Process {
         terminal: process.terminal().unwrap_or(false),
