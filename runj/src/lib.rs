@@ -6,7 +6,12 @@
 
 pub mod bundle;
 pub mod config;
+pub mod entrypoint;
+pub mod hook;
 pub mod id;
 pub mod plan;
+pub mod resource;
+pub mod runtime;
 pub mod signal;
+pub mod state;
 pub mod sys;

@@ -119,7 +119,7 @@ pub fn plan(process: &Process, system: System, problems: &mut Vec<Problem>) -> P
     let console_size = process
         .console_size
         .filter(|_| process.terminal)
-        .map(|(height, width)| (u16::try_from(height).ok().zip(u16::try_from(width).ok())));
+        .map(|(height, width)| u16::try_from(height).ok().zip(u16::try_from(width).ok()));
     if console_size == Some(None) {
         refuse("process.consoleSize".into(), "larger than 65535");
     }

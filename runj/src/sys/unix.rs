@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsString};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::unistd::ForkResult;
@@ -103,18 +104,128 @@ pub fn reset_signals() {
 }
 
 /// Makes descriptor `fd` the controlling terminal of this session (tty(4): `TIOCSCTTY`).
-pub fn set_controlling_terminal(fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
-    use std::os::fd::AsRawFd;
+pub fn set_controlling_terminal(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: TIOCSCTTY takes an int by value and no memory.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY as _, 0) };
     Errno::result(result).map(drop).map_err(|errno| SysError::new("controlling terminal", errno))
 }
 
 /// Sets the size of a terminal (`TIOCSWINSZ`), in characters.
-pub fn set_window_size(fd: std::os::fd::BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
-    use std::os::fd::AsRawFd;
+pub fn set_window_size(fd: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCSWINSZ reads one struct winsize, which lives through the call.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ as _, &size) };
     Errno::result(result).map(drop).map_err(|errno| SysError::new("window size", errno))
+}
+
+/// A pipe whose ends are closed on exec: (read, write).
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| SysError::new("pipe", errno))
+}
+
+/// Makes reads and writes of this descriptor return at once.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
+}
+
+/// Makes reads and writes of this descriptor wait.
+pub fn set_blocking(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags & !OFlag::O_NONBLOCK)).map(drop)
+}
+
+/// Puts descriptors in the places of 0, 1 and 2, not closed on exec. Called in a child.
+pub fn replace_stdio(stdin: BorrowedFd<'_>, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<()> {
+    // Out of the way first, should one of them be 0, 1 or 2 already.
+    let mut copies = Vec::with_capacity(3);
+    for fd in [stdin, stdout, stderr] {
+        let copy = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(3));
+        copies.push(copy.map_err(|errno| SysError::new("standard descriptors", errno))?);
+    }
+    for (place, copy) in copies.into_iter().enumerate() {
+        let place = RawFd::try_from(place).unwrap_or(0);
+        // SAFETY: dup2 closes what `place` was; 0 to 2 belong to no Rust object, std uses them by number.
+        let result = unsafe { libc::dup2(copy, place) };
+        Errno::result(result).map_err(|errno| SysError::new("standard descriptors", errno))?;
+        // SAFETY: `copy` was made above and is owned by nobody else.
+        unsafe { libc::close(copy) };
+    }
+    Ok(())
+}
+
+/// Lets a descriptor survive execve(2).
+pub fn keep_on_exec(fd: RawFd) -> Result<()> {
+    // SAFETY: F_SETFD takes an int by value and no memory; a number that is not open answers EBADF.
+    let result = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+    Errno::result(result).map(drop).map_err(|errno| SysError::new(format!("descriptor {fd}"), errno))
+}
+
+/// Whether a descriptor is open, and whether it is a directory.
+pub fn descriptor_kind(fd: RawFd) -> Result<DescriptorKind> {
+    // SAFETY: fstat of a number that is not open answers EBADF; the borrow ends with this call.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let stat = nix::sys::stat::fstat(borrowed).map_err(|errno| SysError::new(format!("descriptor {fd}"), errno))?;
+    let directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    Ok(if directory { DescriptorKind::Directory } else { DescriptorKind::Other })
+}
+
+/// What an open descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DescriptorKind {
+    /// A directory: it may not enter a jail.
+    Directory,
+    /// Anything else.
+    Other,
+}
+
+/// The signals that arrived since they were last taken, one bit each.
+static ARRIVED: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn note_arrival(signal: libc::c_int) {
+    if let Some(bit) = u32::try_from(signal).ok().and_then(|number| 1u64.checked_shl(number)) {
+        ARRIVED.fetch_or(bit, Ordering::Relaxed);
+    }
+}
+
+/// Blocks `signals` and notes their arrival, which happens only while [`wait_for_io`] waits.
+pub fn watch_signals(signals: &[i32]) -> Result<()> {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction, sigprocmask};
+    let error = |errno| SysError::new("signal handlers", errno);
+    let mut set = SigSet::empty();
+    let action = SigAction::new(SigHandler::Handler(note_arrival), SaFlags::empty(), SigSet::empty());
+    for &number in signals {
+        let Ok(signal) = nix::sys::signal::Signal::try_from(number) else { continue };
+        set.add(signal);
+        // SAFETY: the handler only sets a bit in an atomic.
+        unsafe { sigaction(signal, &action) }.map_err(error)?;
+    }
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None).map_err(error)
+}
+
+/// Waits until a descriptor is ready or a watched signal arrives; returns the signals that did.
+pub fn wait_for_io(fds: &mut [nix::poll::PollFd<'_>]) -> nix::Result<Vec<i32>> {
+    let none = nix::sys::signal::SigSet::empty();
+    match nix::poll::ppoll(fds, None, Some(none)) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(errno),
+    }
+    let bits = ARRIVED.swap(0, Ordering::Relaxed);
+    Ok((1..64).filter(|number| bits & (1 << number) != 0).collect())
+}
+
+/// The size of a terminal in characters, rows first; none if it is no terminal.
+pub fn window_size(fd: BorrowedFd<'_>) -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one struct winsize, which lives through the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ as _, &mut size) };
+    (result == 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// Lets writes to a closed pipe answer `EPIPE` instead of killing. Called in a child.
+pub fn ignore_broken_pipes() {
+    // SAFETY: SIG_IGN is a valid action.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }

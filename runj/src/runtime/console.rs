@@ -1,0 +1,77 @@
+//! The console socket: the terminal's master goes to whoever listens on it (runc's protocol: one descriptor by
+//! `SCM_RIGHTS`, the terminal's name as payload).
+
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+use super::{Error, Result};
+use crate::sys::process::Pty;
+
+/// Where the terminal of a container goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConsoleWish {
+    /// Nowhere: there is none.
+    Absent,
+    /// To a socket.
+    Socket(PathBuf),
+    /// To the caller, who attends to it in the foreground.
+    Foreground,
+}
+
+/// A destination that is there.
+#[derive(Debug)]
+pub enum Console {
+    /// There is no terminal.
+    Absent,
+    /// Connected before anything is changed.
+    Socket(UnixStream),
+    /// The caller gets the master.
+    Foreground,
+}
+
+impl Console {
+    /// Holds the wish against the bundle and connects.
+    pub fn prepare(wish: &ConsoleWish, terminal: bool) -> Result<Self> {
+        match (wish, terminal) {
+            (ConsoleWish::Socket(path), true) => connect(path).map(Self::Socket),
+            (ConsoleWish::Socket(_), false) => {
+                Err(Error::argument("--console-socket", "process.terminal is false: there is no terminal to send"))
+            }
+            (ConsoleWish::Foreground, true) => Ok(Self::Foreground),
+            (ConsoleWish::Foreground | ConsoleWish::Absent, false) => Ok(Self::Absent),
+            (ConsoleWish::Absent, true) => {
+                Err(Error::argument("process.terminal", "true needs --console-socket, to which the terminal is sent"))
+            }
+        }
+    }
+
+    /// Delivers the master: to the socket, or back to the caller.
+    pub fn deliver(self, pty: Option<(OwnedFd, String)>) -> Result<Option<OwnedFd>> {
+        let Some((master, name)) = pty else { return Ok(None) };
+        match self {
+            Self::Socket(stream) => {
+                let fds = [master.as_raw_fd()];
+                let rights = [ControlMessage::ScmRights(&fds)];
+                let payload = [IoSlice::new(name.as_bytes())];
+                sendmsg::<()>(stream.as_raw_fd(), &payload, &rights, MsgFlags::empty(), None)
+                    .map_err(|errno| Error::argument("--console-socket", errno.desc()))?;
+                Ok(None)
+            }
+            Self::Foreground => Ok(Some(master)),
+            Self::Absent => Ok(None),
+        }
+    }
+}
+
+/// Splits a terminal: the slave for the child, the master with its name for the console.
+pub fn split(pty: Pty) -> (OwnedFd, (OwnedFd, String)) {
+    (pty.slave, (pty.master, pty.name))
+}
+
+fn connect(path: &Path) -> Result<UnixStream> {
+    UnixStream::connect(path).map_err(|error| Error::argument(format!("--console-socket {}", path.display()), error))
+}

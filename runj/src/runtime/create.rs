@@ -1,0 +1,351 @@
+//! `create`: from a bundle to a jail in which the program waits.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::fcntl::OFlag;
+
+use super::console::{self, Console, ConsoleWish};
+use super::mounts::{self, Mounts};
+use super::{Error, Result, Runtime, delete, of_property};
+use crate::bundle::Bundle;
+use crate::config::Config;
+use crate::entrypoint::{self, Entrypoint, Gate, report::Report};
+use crate::hook;
+use crate::id::{ContainerId, Jid};
+use crate::plan::{self, Place, Plan};
+use crate::resource::Resource;
+use crate::state::store::Locked;
+use crate::state::{OciState, RECORD_VERSION, Record, Stage, Status};
+use crate::sys::jail::{HostFacts, JailParams, ParamValue};
+use crate::sys::process::ProcessIdentity;
+use crate::sys::unix::{self, DescriptorKind};
+use crate::sys::{Kernel, SysError};
+
+/// What `create` is asked for.
+#[derive(Clone, Debug)]
+pub struct CreateRequest {
+    /// The id to be.
+    pub id: ContainerId,
+    /// The bundle's directory.
+    pub bundle: PathBuf,
+    /// Where the terminal goes.
+    pub console: ConsoleWish,
+    /// Where the pid is written; its existence means success.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors from 3 on the program gets.
+    pub preserve_fds: u16,
+}
+
+/// A container that was created.
+#[derive(Debug)]
+pub struct Created {
+    /// Its first process, a child of the caller.
+    pub init: ProcessIdentity,
+    /// The terminal's master, for a caller who wished for it.
+    pub master: Option<OwnedFd>,
+}
+
+/// Creates a container, or leaves nothing of it.
+pub fn create<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest) -> Result<Created> {
+    check_preserved(request.preserve_fds)?;
+    let facts = runtime.kernel.facts()?;
+    let plan = plan_bundle(runtime, request, &facts)?;
+    for warning in &plan.warnings {
+        log::warn!("{warning}");
+    }
+    let console = Console::prepare(&request.console, plan.process.terminal)?;
+    let locked = runtime.store.create(&request.id)?;
+    let mut attempt = Attempt { runtime, request, plan: &plan, facts: &facts, child: None };
+    attempt.run(locked, console).map_err(|error| attempt.undo(error))
+}
+
+/// Reads a bundle and plans it for this host; changes nothing.
+fn plan_bundle<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest, facts: &HostFacts) -> Result<Plan> {
+    let bundle = Bundle::read(&request.bundle)?;
+    let mut config = Config::parse(&bundle.config, bundle.ext.as_deref())?;
+    resolve_parent(runtime, &mut config);
+    let root = find_root(&config, &bundle.directory)?;
+    let place = Place { bundle: &bundle.directory, root: &root };
+    Ok(Plan::new(&config, place, &request.id, facts)?)
+}
+
+/// A parent is a container's id first, else a jail's name.
+fn resolve_parent<K: Kernel>(runtime: &Runtime<'_, K>, config: &mut Config) {
+    let container = config.jail.parent.as_deref().and_then(|parent| parent.parse::<ContainerId>().ok());
+    if let Some(record) = container.and_then(|id| runtime.store.read(&id).ok()) {
+        config.jail.parent = Some(record.jail_name);
+    }
+}
+
+/// The canonical directory of the root.
+pub fn find_root(config: &Config, bundle: &Path) -> Result<PathBuf> {
+    let configured = plan::configured_root(config, bundle);
+    let refuse = |message: String| Error::argument("config.json: root.path", message);
+    let root = configured.canonicalize().map_err(|error| refuse(format!("{}: {error}", configured.display())))?;
+    if !root.is_dir() {
+        return Err(refuse(format!("{}: not a directory", root.display())));
+    }
+    if root == Path::new("/") {
+        return Err(refuse("/ is the host's own root".to_owned()));
+    }
+    Ok(root)
+}
+
+/// Every preserved descriptor has to be there before runj opens its own, and a directory may not enter a jail.
+pub fn check_preserved(count: u16) -> Result<()> {
+    for fd in (3..).take(count.into()) {
+        match unix::descriptor_kind(fd) {
+            Ok(DescriptorKind::Other) => {}
+            Ok(DescriptorKind::Directory) => {
+                return Err(Error::argument(
+                    format!("--preserve-fds {count}"),
+                    format!("descriptor {fd} is a directory, which would be a way out of the jail"),
+                ));
+            }
+            Err(error) => return Err(Error::argument(format!("--preserve-fds {count}"), error)),
+        }
+    }
+    Ok(())
+}
+
+/// A `create` under way.
+struct Attempt<'a, K> {
+    runtime: &'a Runtime<'a, K>,
+    request: &'a CreateRequest,
+    plan: &'a Plan,
+    facts: &'a HostFacts,
+    child: Option<i32>,
+}
+
+/// The creator's ends of what it shares with the child.
+struct Ends {
+    report: OwnedFd,
+    commit: OwnedFd,
+    pty: Option<(OwnedFd, String)>,
+}
+
+impl<K: Kernel> Attempt<'_, K> {
+    fn run(&mut self, locked: Locked, console: Console) -> Result<Created> {
+        let mut record = self.new_record()?;
+        locked.save_plan(self.plan)?;
+        locked.save(&record)?;
+        let steps = mounts::prepare_rulesets(self.runtime, &locked, &self.plan.mounts)?;
+        self.add_aliases(&locked)?;
+        if self.plan.root.read_only {
+            record.root = mounts::mount_root_alias(self.runtime, &locked, self.plan)?;
+        }
+        let jid = self.create_jail(&locked, &record.root)?;
+        record.jid = Some(jid);
+        self.add_limits(&locked)?;
+        let mut mounts = Mounts::new(self.runtime, &locked, jid, &record.root, &self.plan.root.path, self.facts);
+        mounts.mount_all(&steps)?;
+        mounts.make_directory("process.cwd", &self.plan.process.cwd)?;
+        self.move_interfaces(&locked, jid)?;
+        let (init, ends) = self.fork(&locked, &record, jid)?;
+        record.init = Some(init);
+        locked.save(&record)?;
+        // Nobody waits for a hook with a lock in hand.
+        drop(locked);
+        self.finish(&record, init, ends, console)
+    }
+
+    fn new_record(&self) -> Result<Record> {
+        Ok(Record {
+            version: RECORD_VERSION,
+            id: self.request.id.clone(),
+            oci_version: self.plan.oci_version.clone(),
+            bundle: self.plan.bundle.clone(),
+            root: self.plan.root.path.clone(),
+            jail_name: self.plan.jail_name().to_owned(),
+            stage: Stage::Creating,
+            jid: None,
+            init: None,
+            boot_id: self.runtime.kernel.boot_id()?,
+            created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+            annotations: self.plan.annotations.clone(),
+        })
+    }
+
+    fn add_aliases(&self, locked: &Locked) -> Result<()> {
+        for alias in &self.plan.network.aliases {
+            let of_interface = || of_property("freebsd.jail.interface");
+            if !self.runtime.kernel.alias_exists(alias).map_err(of_interface())? {
+                locked.intend(&Resource::Alias(alias.clone()))?;
+                self.runtime.kernel.alias_add(alias).map_err(of_interface())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn create_jail(&self, locked: &Locked, root: &Path) -> Result<Jid> {
+        let name = self.plan.jail_name();
+        if let Some(stranger) = self.runtime.kernel.jail_find(name)? {
+            let message = format!("already exists as jid {}, and is not of this container", stranger.jid);
+            return Err(Error::argument(format!("jail {name}"), message));
+        }
+        let text = root.to_str().ok_or_else(|| Error::argument("root.path", "is not UTF-8"))?;
+        let params = self.plan.jail.0.iter().map(|(name, value)| match value {
+            ParamValue::Root => (name.clone(), ParamValue::Text(text.to_owned())),
+            other => (name.clone(), other.clone()),
+        });
+        let intent = Resource::Jail { name: name.to_owned(), path: root.to_path_buf() };
+        locked.intend(&intent)?;
+        match self.runtime.kernel.jail_create(&JailParams(params.collect())) {
+            Ok(jid) => Ok(jid),
+            Err(error) => {
+                // A jail of this name, if there is one, is somebody else's.
+                locked.retract(&intent)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn add_limits(&self, locked: &Locked) -> Result<()> {
+        if self.plan.limits.is_empty() {
+            return Ok(());
+        }
+        let jail = self.plan.jail_name();
+        locked.intend(&Resource::Limits { jail: jail.to_owned(), limits: self.plan.limits.clone() })?;
+        self.runtime.kernel.limits_add(jail, &self.plan.limits).map_err(of_property("linux.resources"))
+    }
+
+    fn move_interfaces(&self, locked: &Locked, jid: Jid) -> Result<()> {
+        for name in &self.plan.network.interfaces {
+            let of_interface = || of_property("freebsd.jail.vnetInterfaces");
+            let interface = self.runtime.kernel.interface(name).map_err(of_interface())?;
+            locked.intend(&Resource::Interface(interface.clone()))?;
+            self.runtime.kernel.interface_move(jid, &interface).map_err(of_interface())?;
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, locked: &Locked, record: &Record, jid: Jid) -> Result<(ProcessIdentity, Ends)> {
+        let kernel = self.runtime.kernel;
+        let start = make_fifo(&locked.directory().join("start.fifo"))?;
+        let status = make_fifo(&locked.directory().join("status.fifo"))?;
+        let (report, their_report) = unix::pipe()?;
+        let (their_commit, commit) = unix::pipe()?;
+        let (slave, pty) = match self.plan.process.terminal {
+            true => {
+                let pty = kernel.open_pty(jid, &record.root)?;
+                if let Some((rows, columns)) = self.plan.process.console_size {
+                    unix::set_window_size(pty.slave.as_fd(), rows, columns)?;
+                }
+                let (slave, master) = console::split(pty);
+                (Some(slave), Some(master))
+            }
+            false => (None, None),
+        };
+        let state = OciState::new(record, Status::Creating);
+        let entrypoint = Entrypoint {
+            jid,
+            root: &record.root,
+            process: &self.plan.process,
+            limits: &self.plan.limits,
+            preserve_fds: self.request.preserve_fds,
+            terminal: slave.as_ref().map(AsFd::as_fd),
+            gate: Gate::Create {
+                report: their_report.as_fd(),
+                commit: their_commit.as_fd(),
+                start: start.as_fd(),
+                status: status.as_fd(),
+                hooks: &self.plan.hooks,
+                state: &state,
+            },
+        };
+        let pid = kernel.fork(Some(jid), &mut || entrypoint::run(kernel, &entrypoint))?;
+        self.child = Some(pid);
+        let init = kernel.identity(pid)?.ok_or_else(|| self.died("forked"))?;
+        Ok((init, Ends { report, commit, pty }))
+    }
+
+    /// Hooks, the child's word that it is ready, the terminal, the record, and last of all the pid file.
+    fn finish(&self, record: &Record, init: ProcessIdentity, ends: Ends, console: Console) -> Result<Created> {
+        let hooks = &self.plan.hooks;
+        let state = serde_json::to_vec(&OciState::new(record, Status::Creating)).unwrap_or_default();
+        hook::run_all("prestart", &hooks.prestart, &state)?;
+        hook::run_all("createRuntime", &hooks.create_runtime, &state)?;
+        // A child that is gone already has left its reason in the pipe.
+        let _ = entrypoint::signal_byte(ends.commit.as_fd(), entrypoint::PROCEED);
+        let reports = entrypoint::receive(&ends.report, |_| true).map_err(|_| self.died("created"))?;
+        match reports.into_iter().next() {
+            Some(Report::Ready) => {}
+            Some(Report::Failed(failure)) => return Err(failure.into()),
+            Some(Report::Executing) | None => return Err(self.died("created")),
+        }
+        let master = console.deliver(ends.pty)?;
+        let locked = self.runtime.store.lock(&record.id).map_err(|_| self.overtaken())?;
+        if locked.record()?.as_ref() != Some(record) {
+            return Err(self.overtaken());
+        }
+        locked.save(&Record { stage: Stage::Created, ..record.clone() })?;
+        drop(locked);
+        entrypoint::signal_byte(ends.commit.as_fd(), entrypoint::COMMIT).map_err(|_| self.died("created"))?;
+        if let Some(path) = &self.request.pid_file {
+            write_pid_file(path, init.pid)?;
+        }
+        Ok(Created { init, master })
+    }
+
+    /// The way of every failure: the child first, then what `delete` does.
+    fn undo(&self, error: Error) -> Error {
+        if let Some(pid) = self.child {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL);
+            let _ = nix::sys::wait::waitpid(pid, None);
+        }
+        if matches!(error, Error::Overtaken { .. }) {
+            return error;
+        }
+        let undone = self
+            .runtime
+            .store
+            .lock(&self.request.id)
+            .map_err(Error::from)
+            .and_then(|locked| delete::dismantle(self.runtime, locked));
+        match undone {
+            Ok(()) => error,
+            Err(undo) => Error::Undo { error: Box::new(error), undo: Box::new(undo) },
+        }
+    }
+
+    fn died(&self, what: &'static str) -> Error {
+        Error::Died { id: self.request.id.clone(), what }
+    }
+
+    fn overtaken(&self) -> Error {
+        Error::Overtaken { id: self.request.id.clone() }
+    }
+}
+
+/// Makes a FIFO and opens it read-write: whoever holds it is its reader and its writer.
+fn make_fifo(path: &Path) -> Result<OwnedFd> {
+    let name = path.display();
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o600))
+        .map_err(|errno| SysError::new(format!("mkfifo {name}"), errno))?;
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).custom_flags(OFlag::O_CLOEXEC.bits());
+    options.open(path).map(OwnedFd::from).map_err(|source| Error::File { path: path.to_path_buf(), source })
+}
+
+/// Writes a pid file by rename: who sees it sees it whole.
+pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{pid}"));
+    let temporary = path.with_file_name(name);
+    let write = || {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.create_new(true).write(true).mode(0o644).open(&temporary)?;
+        file.write_all(pid.to_string().as_bytes())?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|source| {
+        let _ = std::fs::remove_file(&temporary);
+        Error::File { path: path.to_path_buf(), source }
+    })
+}

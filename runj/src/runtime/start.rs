@@ -1,0 +1,94 @@
+//! `start`: the waiting entrypoint is let go, and its exec confirmed.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::{Error, Result, Runtime};
+use crate::entrypoint::report::Report;
+use crate::entrypoint::{self, START};
+use crate::hook;
+use crate::id::ContainerId;
+use crate::signal::Signal;
+use crate::state::{OciState, Record, Stage, Status};
+use crate::sys::{Kernel, unix};
+
+/// Starts a created container; returns when its program was executed.
+pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()> {
+    let record = take(runtime, id)?;
+    let directory = runtime.store.directory(id);
+    let died = || Error::Died { id: id.clone(), what: "started" };
+    // The reader first: what the entrypoint says must find one.
+    let status = open_fifo(&directory.join("status.fifo"), OFlag::O_RDONLY).map_err(|_| died())?;
+    let start = open_start_fifo(&directory).map_err(|_| died())?;
+    entrypoint::signal_byte(start.as_fd(), START).map_err(|_| died())?;
+    drop(start);
+    unix::set_blocking(status.as_fd()).map_err(|_| died())?;
+    let reports = entrypoint::receive(&status, |_| false).map_err(|_| died())?;
+    match reports.as_slice() {
+        [Report::Executing] => {}
+        [.., Report::Failed(failure)] => return Err(failure.clone().into()),
+        _ => return Err(died()),
+    }
+    let locked = runtime.store.lock(id)?;
+    let record = Record { stage: Stage::Running, ..record };
+    locked.save(&record)?;
+    drop(locked);
+    poststart(runtime, &record)
+}
+
+/// Claims the start: of several at once, one gets it.
+fn take<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<Record> {
+    let needs = "only a created container can be started";
+    let locked = runtime.store.lock(id)?;
+    let record = runtime.store.read(id)?;
+    let status = runtime.status(&record)?;
+    if status != Status::Created {
+        return Err(Error::Status { id: id.clone(), status, needs });
+    }
+    if record.stage != Stage::Created {
+        return Err(Error::Status { id: id.clone(), status, needs: "another start has taken it" });
+    }
+    let record = Record { stage: Stage::Starting, ..record };
+    locked.save(&record)?;
+    Ok(record)
+}
+
+/// A poststart hook that fails ends the container (runtime-spec 1.3, runtime.md "Lifecycle").
+fn poststart<K: Kernel>(runtime: &Runtime<'_, K>, record: &Record) -> Result<()> {
+    let plan = runtime.store.read_plan(&record.id)?;
+    if plan.hooks.poststart.is_empty() {
+        return Ok(());
+    }
+    let state = serde_json::to_vec(&OciState::new(record, Status::Running)).unwrap_or_default();
+    hook::run_all("poststart", &plan.hooks.poststart, &state).map_err(|error| {
+        if let Some(jid) = record.jid {
+            let _ = runtime.kernel.signal_all(jid, Signal::KILL.number());
+        }
+        error.into()
+    })
+}
+
+/// Opens the FIFO on which an entrypoint waits; `ENXIO` if there is none (it ended, or it executed).
+pub(super) fn open_start_fifo(directory: &Path) -> std::io::Result<File> {
+    open_fifo(&directory.join("start.fifo"), OFlag::O_WRONLY)
+}
+
+fn open_fifo(path: &Path, access: OFlag) -> std::io::Result<File> {
+    let mut options = std::fs::OpenOptions::new();
+    match access {
+        OFlag::O_WRONLY => options.write(true),
+        _ => options.read(true),
+    };
+    let file = options.custom_flags((OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits()).open(path)?;
+    // A program may have replaced it, had it a way here; it has none, but a file that is no FIFO never answers.
+    if std::os::unix::fs::FileTypeExt::is_fifo(&file.metadata()?.file_type()) {
+        Ok(file)
+    } else {
+        Err(Errno::ENXIO.into())
+    }
+}
