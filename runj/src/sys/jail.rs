@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::mount::TargetKind;
 use crate::id::Jid;
 
 /// An operating system that runj knows.
@@ -30,6 +31,17 @@ pub struct HostFacts {
     pub jail_params: BTreeSet<String>,
     /// Whether `kern.racct.enable` is on (on Linux: whether a cgroup can be made).
     pub racct: bool,
+}
+
+impl HostFacts {
+    /// What a file is mounted on: a file, but on a FreeBSD before 13.2 (whose nullfs looks at the target alone) a
+    /// directory.
+    pub fn file_target(&self) -> TargetKind {
+        match self.system {
+            System::Freebsd if self.osreldate < 1_302_000 => TargetKind::Directory,
+            System::Freebsd | System::Linux => TargetKind::File,
+        }
+    }
 }
 
 /// One of the three values of a jail parameter that names a subsystem (`JAIL_SYS_*` in sys/jail.h).

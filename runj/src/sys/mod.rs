@@ -6,6 +6,7 @@
 //! [`Host`] is this system: FreeBSD itself, or the emulation of jail(2) on Linux namespaces.
 
 pub mod beneath;
+pub mod copy;
 pub mod jail;
 pub mod mount;
 pub mod net;

@@ -1,1 +1,56 @@
-//! FreeBSD: the kernel itself.
+//! FreeBSD: the kernel itself, by system calls alone.
+
+mod devfs;
+mod ffi;
+mod inside;
+mod interfaces;
+mod jails;
+mod mounts;
+mod processes;
+mod rctl;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use super::jail::System;
+
+/// Where the state lives if nobody says otherwise.
+pub const DEFAULT_STATE_ROOT: &str = "/var/run/runj";
+
+/// The highest signal number (`_SIG_MAXSIG`).
+pub const SIGNAL_MAX: i32 = 128;
+
+/// This system.
+pub const SYSTEM: System = System::Freebsd;
+
+/// The first real-time signal (`SIGRTMIN`).
+pub fn realtime_minimum() -> i32 {
+    65
+}
+
+/// Closes a range of descriptors in one call; false if this kernel cannot.
+pub(super) fn close_range(first: i32, last: i32) -> bool {
+    if last == i32::MAX {
+        ffi::close_from(first);
+        return true;
+    }
+    // Where the kernel lacks the call it kills (SIGSYS).
+    osreldate() >= 1_300_000 && ffi::close_range(first, last).is_ok()
+}
+
+/// `kern.osreldate`; 0 if it cannot be read.
+fn osreldate() -> u32 {
+    static OSRELDATE: OnceLock<u32> = OnceLock::new();
+    *OSRELDATE.get_or_init(|| ffi::sysctl_int(c"kern.osreldate").ok().and_then(|n| n.try_into().ok()).unwrap_or(0))
+}
+
+/// This machine. It keeps nothing of its own: the kernel knows its jails.
+#[derive(Debug)]
+pub struct Host;
+
+impl Host {
+    /// This machine, whatever the state root.
+    pub fn new(_state_root: &Path) -> Self {
+        Self
+    }
+}

@@ -1,0 +1,154 @@
+//! Jails: jail_set(2), jail_get(2), jail_attach(2), jail_remove(2).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::chdir;
+
+use super::ffi::{self, Options};
+use super::{Host, rctl};
+use crate::id::Jid;
+use crate::sys::jail::{HostFacts, JailParams, JailView, Limits, ParamValue, System};
+use crate::sys::{Jails, Result, SysError};
+
+/// How long a jail may take to die. A fork storm was seen to take 64 ms.
+const REMOVE_DEADLINE: Duration = Duration::from_secs(10);
+
+impl Jails for Host {
+    fn facts(&self) -> Result<HostFacts> {
+        let failed = |name: &'static str| move |errno| SysError::new(format!("sysctl {name}"), errno);
+        let osreldate = ffi::sysctl_int(c"kern.osreldate").map_err(failed("kern.osreldate"))?;
+        let params = ffi::sysctl_names(c"security.jail.param").map_err(failed("security.jail.param"))?;
+        // A kernel built without it has no such name.
+        let racct = ffi::sysctl_value(c"kern.racct.enable").is_ok_and(|value| value.iter().any(|byte| *byte != 0));
+        Ok(HostFacts {
+            system: System::Freebsd,
+            osreldate: osreldate.try_into().unwrap_or(0),
+            jail_params: params.into_iter().collect(),
+            racct,
+        })
+    }
+
+    fn jail_create(&self, params: &JailParams) -> Result<Jid> {
+        let name = params.text("name").unwrap_or_default();
+        let operation = format!("create jail {name}");
+        // The kernel takes such a name for the number that the jail is to have, as it does with an empty one.
+        if name.rsplit('.').next().is_none_or(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+            let message = "a jail's name must have something else than digits after its last dot";
+            return Err(SysError::with_message(operation, Errno::EINVAL, message));
+        }
+        set(operation, params, libc::JAIL_CREATE, None)
+    }
+
+    fn jail_update(&self, jid: Jid, params: &JailParams) -> Result<()> {
+        set(format!("update jail {jid}"), params, libc::JAIL_UPDATE, Some(jid)).map(drop)
+    }
+
+    fn jail_find(&self, name: &str) -> Result<Option<JailView>> {
+        let mut options = Options::default();
+        options.push_text("name", name);
+        view(options, || format!("find jail {name}"))
+    }
+
+    fn jail_enter(&self, _jid: Jid) -> Result<()> {
+        Ok(())
+    }
+
+    fn jail_attach(&self, jid: Jid, root: &Path) -> Result<()> {
+        // Before 13.0 attaching leaves the working directory where it is: outside, unless it is the root already.
+        chdir(root).map_err(|errno| SysError::new(format!("chdir {}", root.display()), errno))?;
+        ffi::jail_attach(jid.0).map_err(|errno| {
+            let operation = format!("attach to jail {jid}");
+            match errno {
+                Errno::EPERM => {
+                    let message = format!("{} (only root may, and with no directory descriptor open)", errno.desc());
+                    SysError::with_message(operation, errno, message)
+                }
+                Errno::EINVAL => SysError::with_message(operation, errno, "there is no such jail, or it is dying"),
+                _ => SysError::new(operation, errno),
+            }
+        })?;
+        chdir("/").map_err(|errno| SysError::new(format!("chdir / in jail {jid}"), errno))
+    }
+
+    fn jail_remove(&self, jid: Jid) -> Result<()> {
+        // One call is not enough before 13.0: a process that is being forked or is attaching survives it.
+        let deadline = Instant::now() + REMOVE_DEADLINE;
+        loop {
+            match ffi::jail_remove(jid.0) {
+                Ok(()) => {}
+                Err(Errno::EINVAL) => return Ok(()),
+                Err(errno) => return Err(SysError::new(format!("remove jail {jid}"), errno)),
+            }
+            if find(jid)?.is_none() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let message = format!("processes of it still live after {} s", REMOVE_DEADLINE.as_secs());
+                return Err(SysError::with_message(format!("remove jail {jid}"), Errno::EBUSY, message));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn limits_add(&self, jail: &str, limits: &Limits) -> Result<()> {
+        rctl::add(jail, limits)
+    }
+
+    fn limits_join(&self, _limits: &Limits) -> Result<()> {
+        Ok(())
+    }
+
+    fn limits_remove(&self, jail: &str, _limits: &Limits) -> Result<()> {
+        rctl::remove(jail)
+    }
+}
+
+fn set(operation: String, params: &JailParams, flags: i32, jid: Option<Jid>) -> Result<Jid> {
+    let mut options = Options::default();
+    if let Some(jid) = jid {
+        options.push_int("jid", jid.0);
+    }
+    for (name, value) in &params.0 {
+        // The kernel would read no further than the NUL.
+        if matches!(value, ParamValue::Text(text) if text.contains('\0')) || *value == ParamValue::Root {
+            return Err(SysError::with_message(operation, Errno::EINVAL, format!("{name}: not a text")));
+        }
+        let (name, value) = value.encode(name);
+        options.push(&name, value);
+    }
+    match options.jail_set(flags) {
+        Ok(jid) => Ok(Jid(jid)),
+        Err(refusal) => Err(SysError::with_message(operation, refusal.errno, refusal.message)),
+    }
+}
+
+/// The living jail with this number.
+pub(super) fn find(jid: Jid) -> Result<Option<JailView>> {
+    let mut options = Options::default();
+    options.push_int("jid", jid.0);
+    view(options, || format!("find jail {jid}"))
+}
+
+/// The living jail that the options name. (With no flag jail_get(2) finds no dying one.)
+fn view(mut options: Options, operation: impl Fn() -> String) -> Result<Option<JailView>> {
+    options.push("path", Some(vec![0; libc::PATH_MAX as usize]));
+    match options.jail_get(0) {
+        Ok(jid) => Ok(Some(JailView { jid: Jid(jid), path: PathBuf::from(options.value_text("path")) })),
+        Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
+        Err(refusal) => Err(SysError::with_message(operation(), refusal.errno, refusal.message)),
+    }
+}
+
+/// A number that the kernel tells of a living jail.
+pub(super) fn number(jid: Jid, param: &str) -> Result<Option<i32>> {
+    let mut options = Options::default();
+    options.push_int("jid", jid.0);
+    options.push_int(param, 0);
+    match options.jail_get(0) {
+        Ok(_) => Ok(Some(options.value_int(param))),
+        Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
+        Err(refusal) => Err(SysError::with_message(format!("{param} of jail {jid}"), refusal.errno, refusal.message)),
+    }
+}
