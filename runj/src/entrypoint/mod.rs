@@ -156,11 +156,12 @@ fn sanitise(kernel: &impl Kernel, entrypoint: &Entrypoint<'_>) -> Result<(), Fai
 }
 
 fn mode(bits: u16) -> nix::sys::stat::Mode {
+    #[allow(clippy::useless_conversion)] // mode_t has 16 bits on FreeBSD, 32 on Linux
     nix::sys::stat::Mode::from_bits_truncate(bits.into())
 }
 
 fn hook_state(state: &OciState, status: Status) -> Result<Vec<u8>, Failure> {
-    let state = OciState { status, pid: Some(std::process::id().cast_signed()), ..state.clone() };
+    let state = OciState { status, pid: Some(nix::unistd::getpid().as_raw()), ..state.clone() };
     serde_json::to_vec(&state).map_err(|error| Failure::new("state for the hooks", error))
 }
 
