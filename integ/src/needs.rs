@@ -1,0 +1,105 @@
+//! What a test needs of the machine, and why it cannot run where that is missing.
+
+use std::path::Path;
+
+use crate::locate;
+
+/// A need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Interfaces that can be given to a jail: VIMAGE and epair; network namespaces and veth.
+    Vnet,
+    /// pf or nftables, usable from here.
+    PacketFilter,
+    /// A network beyond the host, real or made by the harness.
+    Internet,
+    /// Resource limits: racct; a writable cgroup.
+    Limits,
+    /// FreeBSD, by nature.
+    FreeBsd,
+    /// Linux, by nature.
+    Linux,
+    /// runj, not another runtime: what no other one has.
+    Runj,
+    /// IPv6.
+    Ip6,
+}
+
+/// `needs!(Vnet, PacketFilter)`: a list of [`Need`]s. Root, a runtime and integ-inside are always needed.
+#[macro_export]
+macro_rules! needs {
+    ($($need:ident),* $(,)?) => { &[$($crate::Need::$need),*] };
+}
+
+/// Why a test does not run.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It could, on a machine that has this.
+    Skipped(String),
+    /// It could not, on this system.
+    Inapplicable(String),
+}
+
+fn skipped(reason: &str) -> Option<Missing> {
+    Some(Missing::Skipped(reason.to_owned()))
+}
+
+/// The first need that is not met.
+pub fn missing(needs: &[Need]) -> Option<Missing> {
+    if let Some(nature) = needs.iter().find_map(against_nature) {
+        return Some(nature);
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return skipped("not root");
+    }
+    if locate::runtime().is_none() {
+        return skipped("no runtime: build it or set RUNJ_BIN");
+    }
+    match locate::inside() {
+        None => return skipped("no static integ-inside: make, or set INTEG_INSIDE"),
+        Some(path) if locate::is_static(&path) == Some(false) => return skipped("integ-inside is not static"),
+        Some(_) => {}
+    }
+    needs.iter().find_map(unmet)
+}
+
+fn against_nature(need: &Need) -> Option<Missing> {
+    let reason = match need {
+        Need::FreeBsd if !cfg!(target_os = "freebsd") => "FreeBSD only",
+        Need::Linux if !cfg!(target_os = "linux") => "Linux only",
+        Need::Runj if !locate::is_runj() => "a feature of runj",
+        _ => return None,
+    };
+    Some(Missing::Inapplicable(reason.to_owned()))
+}
+
+fn unmet(need: &Need) -> Option<Missing> {
+    match need {
+        Need::FreeBsd | Need::Linux | Need::Runj => None,
+        Need::Ip6 if std::net::TcpListener::bind("[::1]:0").is_ok() => None,
+        Need::Ip6 => skipped("no IPv6"),
+        Need::Vnet | Need::Internet => crate::net::lacks_interfaces().and_then(|reason| skipped(&reason)),
+        Need::PacketFilter => crate::net::lacks_filter().and_then(|reason| skipped(&reason)),
+        Need::Limits => limits(),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn limits() -> Option<Missing> {
+    let writable = |path: &Path| nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok();
+    let v1 = Path::new("/sys/fs/cgroup/pids");
+    let v2 = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let usable = writable(v1) || (v2.contains("pids") && writable(Path::new("/sys/fs/cgroup")));
+    if usable { None } else { skipped("no writable cgroup with the pids controller") }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limits() -> Option<Missing> {
+    let enabled = crate::Program::new(Path::new("/sbin/sysctl")).args(["-n", "kern.racct.enable"]).run();
+    if enabled.stdout.starts_with(b"1") { None } else { skipped("kern.racct.enable is 0") }
+}
+
+/// Whether the summary must have no skips (`RUNJ_REQUIRE=all`).
+pub fn skips_are_failures() -> bool {
+    std::env::var("RUNJ_REQUIRE").is_ok_and(|list| list.split_whitespace().any(|word| word == "all"))
+}
