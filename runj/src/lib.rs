@@ -5,10 +5,13 @@
 #![warn(missing_docs)]
 
 pub mod bundle;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod entrypoint;
 pub mod hook;
 pub mod id;
+pub mod log;
 pub mod plan;
 pub mod resource;
 pub mod runtime;

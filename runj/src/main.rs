@@ -1,2 +1,7 @@
 //! runj: an OCI runtime for FreeBSD jails.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    runj::cli::main()
+}

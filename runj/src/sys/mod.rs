@@ -7,6 +7,7 @@
 
 pub mod beneath;
 pub mod copy;
+pub mod fake;
 pub mod jail;
 pub mod mount;
 pub mod net;
