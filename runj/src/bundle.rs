@@ -22,13 +22,12 @@ pub struct Bundle {
 #[derive(Debug, Error)]
 pub enum BundleError {
     /// The directory or a file in it.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {error}", path = path.display())]
     Io {
         /// Which.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Not a directory.
     #[error("bundle {path}: not a directory", path = path.display())]
@@ -55,7 +54,7 @@ pub enum BundleError {
 impl Bundle {
     /// Reads the bundle in `directory`.
     pub fn read(directory: &Path) -> Result<Self, BundleError> {
-        let io = |source| BundleError::Io { path: directory.to_path_buf(), source };
+        let io = |error| BundleError::Io { path: directory.to_path_buf(), error };
         let canonical = directory.canonicalize().map_err(io)?;
         if !canonical.is_dir() {
             return Err(BundleError::NotDirectory { path: canonical });
@@ -70,7 +69,7 @@ impl Bundle {
 /// The bytes of a regular file of at most [`MAX_CONFIG`] bytes; none if it does not exist.
 pub fn read_file(path: &Path) -> Result<Option<Vec<u8>>, BundleError> {
     use std::os::unix::fs::OpenOptionsExt;
-    let io = |source| BundleError::Io { path: path.to_path_buf(), source };
+    let io = |error| BundleError::Io { path: path.to_path_buf(), error };
     let reason = |reason: String| BundleError::File { path: path.to_path_buf(), reason };
     // Without blocking, for the case that it is a FIFO.
     let flags = (nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_CLOEXEC).bits();

@@ -329,7 +329,7 @@ fn make_fifo(path: &Path) -> Result<OwnedFd> {
         .map_err(|errno| SysError::new(format!("mkfifo {name}"), errno))?;
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true).custom_flags(OFlag::O_CLOEXEC.bits());
-    options.open(path).map(OwnedFd::from).map_err(|source| Error::File { path: path.to_path_buf(), source })
+    options.open(path).map(OwnedFd::from).map_err(|error| Error::File { path: path.to_path_buf(), error })
 }
 
 /// Writes a pid file by rename: who sees it sees it whole.
@@ -344,8 +344,8 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
         file.write_all(pid.to_string().as_bytes())?;
         std::fs::rename(&temporary, path)
     };
-    write().map_err(|source| {
+    write().map_err(|error| {
         let _ = std::fs::remove_file(&temporary);
-        Error::File { path: path.to_path_buf(), source }
+        Error::File { path: path.to_path_buf(), error }
     })
 }

@@ -102,13 +102,12 @@ pub enum Error {
         message: String,
     },
     /// A file that runj reads or writes for its caller.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {error}", path = path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// What could not be released.
     #[error("container {id}: {count} left behind, delete --force tries again: {list}", count = leftovers.len(), list = join(leftovers))]

@@ -79,9 +79,9 @@ fn private_ruleset<K: Kernel>(runtime: &Runtime<'_, K>, locked: &Locked, rules: 
 /// Mounts the read-only alias of the root on the state directory's `root`; returns it.
 pub fn mount_root_alias<K: Kernel>(runtime: &Runtime<'_, K>, locked: &Locked, plan: &Plan) -> Result<PathBuf> {
     let directory = locked.directory().canonicalize();
-    let directory = directory.map_err(|source| Error::File { path: locked.directory().to_path_buf(), source })?;
+    let directory = directory.map_err(|error| Error::File { path: locked.directory().to_path_buf(), error })?;
     let alias = directory.join("root");
-    std::fs::create_dir(&alias).map_err(|source| Error::File { path: alias.clone(), source })?;
+    std::fs::create_dir(&alias).map_err(|error| Error::File { path: alias.clone(), error })?;
     locked.intend(&Resource::Mount { path: alias.clone(), before: runtime.kernel.mount_id(&alias)? })?;
     let mut request = MountRequest {
         fstype: "nullfs".to_owned(),

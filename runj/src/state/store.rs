@@ -61,22 +61,20 @@ pub enum StateError {
         id: ContainerId,
     },
     /// A file operation.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {error}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A file that is not what runj wrote.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {error}", path = path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: serde_json::Error,
+        error: serde_json::Error,
     },
     /// Every number is taken.
     #[error("no devfs ruleset is free: all from {FIRST_RULESET} to {} are taken", u16::MAX)]
@@ -86,7 +84,7 @@ pub enum StateError {
 type Result<T> = std::result::Result<T, StateError>;
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> StateError + '_ {
-    move |source| StateError::Io { path: path.to_path_buf(), source }
+    move |error| StateError::Io { path: path.to_path_buf(), error }
 }
 
 /// The state root.
@@ -275,7 +273,7 @@ impl Locked {
 
     fn append(&self, line: &Line<&Resource>) -> Result<()> {
         let path = self.directory.join(JOURNAL);
-        let mut text = serde_json::to_vec(line).map_err(|source| StateError::Format { path: path.clone(), source })?;
+        let mut text = serde_json::to_vec(line).map_err(|error| StateError::Format { path: path.clone(), error })?;
         text.push(b'\n');
         let mut options = OpenOptions::new();
         let mut file = options.create(true).append(true).mode(0o600).open(&path).map_err(io(&path))?;
@@ -299,7 +297,7 @@ impl Locked {
             match serde_json::from_slice(line) {
                 Ok(Line::Make(resource)) => resources.push(resource),
                 Ok(Line::Retract(resource)) => resources.retain(|known| *known != resource),
-                Err(source) => return Err(StateError::Format { path, source }),
+                Err(error) => return Err(StateError::Format { path, error }),
             }
         }
         Ok(resources)
@@ -338,14 +336,14 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) => Err(io(path)(error)),
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|source| StateError::Format { path: path.to_path_buf(), source }),
+            .map_err(|error| StateError::Format { path: path.to_path_buf(), error }),
     }
 }
 
 /// Writes beside the file and renames, so that readers see the old one or the new one.
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let temporary = path.with_extension("new");
-    let bytes = serde_json::to_vec(value).map_err(|source| StateError::Format { path: path.to_path_buf(), source })?;
+    let bytes = serde_json::to_vec(value).map_err(|error| StateError::Format { path: path.to_path_buf(), error })?;
     let mut options = OpenOptions::new();
     let mut file =
         options.create(true).truncate(true).write(true).mode(0o600).open(&temporary).map_err(io(&temporary))?;
