@@ -1,0 +1,244 @@
+//! The command line, without privilege: what is printed, what is refused, and with which exit code.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+use rstest::rstest;
+use tempfile::TempDir;
+
+fn runj() -> Command {
+    Command::new(assert_cmd::cargo::cargo_bin!("runj"))
+}
+
+/// A bundle with this configuration and an empty root.
+fn bundle(config: &[u8]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("root")).unwrap();
+    std::fs::write(dir.path().join("config.json"), config).unwrap();
+    dir
+}
+
+const GOOD: &[u8] = br#"{"ociVersion":"1.3.0","root":{"path":"root"},"process":{"args":["/bin/true"],"cwd":"/"}}"#;
+
+/// One line, beginning with the program's name.
+fn one_line() -> impl Predicate<str> {
+    predicate::function(|text: &str| text.starts_with("runj: ") && text.trim_end().lines().count() == 1)
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// `create` in a scratch state root; as root it must leave nothing there.
+fn create(bundle: &Path, id: &str) -> assert_cmd::assert::Assert {
+    let state = bundle.join("state");
+    let assert = runj().arg("--root").arg(&state).args(["create", "--", id]).arg(bundle).assert();
+    if is_root() && state.exists() {
+        let left: Vec<_> = std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| name.to_string_lossy().starts_with('.')), "{left:?}");
+    }
+    assert
+}
+
+#[test]
+fn version_names_the_revision_and_the_spec() {
+    runj().arg("--version").assert().success().stdout(contains("runj version ").and(contains("commit: ")));
+    runj().arg("--version").assert().stdout(contains("spec: 1.3.0"));
+}
+
+#[test]
+fn help_says_what_the_emulation_is_not() {
+    runj().arg("--help").assert().success().stdout(contains("not a security boundary"));
+}
+
+#[rstest]
+#[case(&[])]
+#[case(&["nonsense"])]
+#[case(&["create"])]
+#[case(&["kill", "c1", "NOPE"])]
+#[case(&["state", "../etc"])]
+#[case(&["state", ""])]
+#[case(&["checkpoint", "--help"])]
+#[case(&["restore", "--lsm-mount-context"])]
+#[case(&["--log-format", "xml", "list"])]
+fn usage_errors_end_with_1(#[case] args: &[&str]) {
+    runj().args(args).assert().code(1);
+}
+
+#[test]
+fn flags_of_other_runtimes_are_accepted() {
+    let dir = bundle(GOOD);
+    let flags = ["--systemd-cgroup", "--cgroup-manager", "disabled", "--rootless", "false", "--debug"];
+    runj().args(flags).arg("plan").arg(dir.path()).assert().success();
+}
+
+#[rstest]
+#[case("freebsd")]
+#[case("linux")]
+fn plan_shows_commands_for_either_system(#[case] system: &str) {
+    let dir = bundle(GOOD);
+    let assert = runj().args(["plan", "--system", system]).arg(dir.path()).assert().success();
+    assert.stdout(contains("jail -c name=container").and(contains("jexec container /bin/true")));
+}
+
+#[test]
+fn plan_as_json_is_what_is_stored() {
+    let dir = bundle(GOOD);
+    let output = runj().args(["plan", "-f", "json", "--id", "a.b"]).arg(dir.path()).output().unwrap();
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plan["jail"][0], serde_json::json!(["name", { "text": "a%2Eb" }]));
+}
+
+#[test]
+fn plan_for_the_facts_of_another_machine() {
+    let dir = bundle(
+        br#"{"ociVersion":"1.3.0","root":{"path":"root"},"process":{"args":["x"],"cwd":"/"},
+        "freebsd":{"jail":{"vnet":"new"}}}"#,
+    );
+    let facts = runj().args(["plan", "--system", "freebsd", "--show-facts"]).output().unwrap().stdout;
+    let mut facts: serde_json::Value = serde_json::from_slice(&facts).unwrap();
+    facts["jailParams"].as_array_mut().unwrap().retain(|name| name != "vnet");
+    let file = dir.path().join("facts.json");
+    std::fs::write(&file, facts.to_string()).unwrap();
+    let assert = runj().args(["plan", "--facts"]).arg(&file).arg(dir.path()).assert().code(1);
+    assert.stderr(contains("freebsd.jail.vnet: this kernel does not know the jail parameter vnet").and(one_line()));
+}
+
+#[rstest]
+#[case(b"", "config.json: EOF")]
+#[case(b"{", "config.json: EOF")]
+#[case(b"\xff\xfe", "config.json: not UTF-8 at byte 0")]
+#[case(br#"{"ociVersion":"3.0.0","process":{"args":["x"],"cwd":"/"}}"#, "ociVersion: \"3.0.0\" is not supported")]
+#[case(br#"{"ociVersion":"1.3.0","root":{"path":"nowhere"}}"#, "root.path: ")]
+#[case(br#"{"ociVersion":"1.3.0","root":{"path":"config.json"}}"#, "not a directory")]
+#[case(br#"{"ociVersion":"1.3.0","root":{"path":"/"}}"#, "the host's own root")]
+#[case(br#"{"ociVersion":"1.3.0","process":{"args":[],"cwd":"/"}}"#, "process.args: empty")]
+fn bad_bundles_name_file_and_property(#[case] config: &[u8], #[case] message: &str) {
+    let dir = bundle(config);
+    runj().arg("plan").arg(dir.path()).assert().code(1).stderr(contains(message).and(one_line()));
+    if is_root() {
+        create(dir.path(), "bad").code(1).stderr(contains(message).and(one_line()));
+    }
+}
+
+#[test]
+fn no_bundle_and_no_config() {
+    let dir = tempfile::tempdir().unwrap();
+    runj().arg("plan").arg(dir.path()).assert().code(1).stderr(contains("no config.json in it"));
+    runj().arg("plan").arg(dir.path().join("x")).assert().code(1).stderr(contains("No such file"));
+}
+
+#[test]
+fn a_large_configuration_is_not_read() {
+    let dir = bundle(GOOD);
+    let file = std::fs::File::create(dir.path().join("config.json")).unwrap();
+    file.set_len(100 << 20).unwrap();
+    runj().arg("plan").arg(dir.path()).assert().code(1).stderr(contains("larger than 16 MiB"));
+}
+
+#[test]
+fn the_log_gets_one_json_object() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    runj().arg("--log").arg(&log).args(["--log-format", "json", "plan", "/nonexistent"]).assert().code(1);
+    let object: serde_json::Value = serde_json::from_slice(&std::fs::read(&log).unwrap()).unwrap();
+    assert_eq!(object["level"], "error");
+    assert!(object["msg"].as_str().unwrap().contains("/nonexistent"));
+}
+
+#[test]
+fn unknown_containers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = runj();
+    state.arg("--root").arg(dir.path()).args(["state", "nobody"]);
+    state.assert().code(1).stderr("runj: container nobody does not exist\n");
+    let mut list = runj();
+    list.arg("--root").arg(dir.path().join("none")).args(["list", "-f", "json"]);
+    list.assert().success().stdout("[]\n");
+    if is_root() {
+        for verb in ["start", "kill", "delete", "pause", "resume"] {
+            let mut command = runj();
+            command.arg("--root").arg(dir.path()).args([verb, "nobody"]);
+            command.assert().code(1).stderr(contains("container nobody does not exist"));
+        }
+        let mut delete = runj();
+        delete.arg("--root").arg(dir.path()).args(["delete", "--force", "nobody"]).assert().success();
+    }
+}
+
+/// The program as somebody without privilege runs it, which takes a copy that everybody can reach.
+fn unprivileged(dir: &Path) -> Command {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let program = dir.join("runj");
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("runj"), &program).unwrap();
+    for path in [dir, &program] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = std::process::Command::new(program);
+    if is_root() {
+        command.uid(65534).gid(65534);
+    }
+    Command::from_std(command)
+}
+
+#[test]
+fn what_needs_root_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    for verb in ["create", "start", "kill", "delete", "run", "pause", "resume"] {
+        unprivileged(dir.path()).args([verb, "c1"]).assert().code(1).stderr(contains("needs root").and(one_line()));
+    }
+    unprivileged(dir.path()).args(["exec", "c1", "true"]).assert().code(1).stderr(contains("exec needs root"));
+}
+
+#[test]
+fn what_needs_no_root_works_without() {
+    let dir = bundle(GOOD);
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    unprivileged(copy.path()).arg("plan").arg(dir.path()).assert().success();
+    unprivileged(copy.path()).arg("--version").assert().success();
+    unprivileged(copy.path()).arg("--help").assert().success();
+}
+
+#[test]
+fn preserved_descriptors_must_be_there() {
+    if is_root() {
+        let dir = bundle(GOOD);
+        let mut command = runj();
+        command.arg("--root").arg(dir.path().join("state"));
+        command.args(["create", "--preserve-fds", "60", "c1"]).arg(dir.path());
+        command.assert().code(1).stderr(contains("--preserve-fds 60: descriptor"));
+    }
+}
+
+#[test]
+fn consoles_and_terminals_go_together() {
+    if !is_root() {
+        return;
+    }
+    let with = GOOD.to_vec();
+    let terminal = String::from_utf8(with).unwrap().replace(r#""cwd""#, r#""terminal":true,"cwd""#);
+    let dir = bundle(terminal.as_bytes());
+    create(dir.path(), "c1").code(1).stderr(contains("process.terminal: true needs --console-socket"));
+    let socket = dir.path().join("config.json");
+    let mut command = runj();
+    command.arg("--root").arg(dir.path().join("state")).arg("create").arg("--console-socket").arg(&socket);
+    command.arg("c1").arg(dir.path()).assert().code(1).stderr(contains("--console-socket"));
+    let plain = bundle(GOOD);
+    let mut command = runj();
+    command.arg("--root").arg(plain.path().join("state")).arg("create").arg("--console-socket").arg(&socket);
+    command.arg("c1").arg(plain.path()).assert().code(1).stderr(contains("there is no terminal to send"));
+}
+
+#[test]
+fn spec_writes_a_valid_configuration_once() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("root")).unwrap();
+    runj().arg("spec").arg("-b").arg(dir.path()).assert().success();
+    runj().arg("plan").arg(dir.path()).assert().success();
+    runj().args(["demo", "spec", "-b"]).arg(dir.path()).assert().code(1).stderr(contains("exists; remove it first"));
+}
