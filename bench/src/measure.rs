@@ -1,0 +1,46 @@
+//! One command, timed from outside as a whole process.
+#![allow(unsafe_code)]
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::ensure;
+
+/// What one run cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Wall time, in seconds.
+    pub seconds: f64,
+    /// Resident peak, in KiB.
+    pub peak: i64,
+}
+
+/// Runs a command to its end, with nothing on its standard descriptors.
+pub fn run(mut command: Command) -> anyhow::Result<Sample> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    let begin = Instant::now();
+    let child = command.spawn()?;
+    let pid = i32::try_from(child.id())?;
+    let mut status = 0;
+    // SAFETY: rusage is a struct of numbers, for which zeroes are valid.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live values of the right type; the child is ours and waited for by nobody else.
+    let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
+    let seconds = begin.elapsed().as_secs_f64();
+    ensure!(waited == pid && status == 0, "{command:?}: status {status:#x}");
+    Ok(Sample { seconds, peak: usage.ru_maxrss })
+}
+
+/// The median; sorts the list.
+pub fn median(list: &mut [f64]) -> f64 {
+    list.sort_by(f64::total_cmp);
+    list.get(list.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_middle() {
+        assert!((super::median(&mut [3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+    }
+}
