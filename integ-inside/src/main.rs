@@ -15,6 +15,7 @@ mod files;
 mod hook;
 mod identity;
 mod ipc;
+mod link;
 mod mounts;
 mod net;
 mod outcome;
@@ -38,6 +39,7 @@ fn checks() -> impl Iterator<Item = &'static Check> {
         signals::CHECKS,
         processes::CHECKS,
         net::CHECKS,
+        link::CHECKS,
         permit::CHECKS,
         ipc::CHECKS,
         hook::CHECKS,

@@ -41,6 +41,19 @@ impl Bundle {
         bundle.write()
     }
 
+    /// With the bytes of a fixture that may be no JSON at all.
+    #[track_caller]
+    pub fn raw(case: &Case, fixture: &str) -> Self {
+        let bundle = Self::new(case, "minimal");
+        for name in ["config.json", "runj.ext.json"] {
+            let source = locate::fixtures().join(fixture).join(name);
+            if source.exists() {
+                fs::copy(source, bundle.dir.join(name)).expect("fixture");
+            }
+        }
+        bundle
+    }
+
     /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -5,7 +5,6 @@
 //! namespaces go (processes, mounts, network, host name, IPC), with a propagating mount tree as systemd makes it:
 //! nothing that a test or a bug does reaches the real one. On FreeBSD it runs on the machine itself.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -30,7 +29,7 @@ const LONGEST: u64 = 150;
 #[derive(Debug)]
 pub struct Case {
     dir: PathBuf,
-    count: Cell<u32>,
+    count: AtomicU32,
 }
 
 /// Runs a test if its needs are met. To be called once, by a function that cargo knows as a test.
@@ -103,7 +102,7 @@ fn second_process(test: &str, dir: &Path) -> Program {
 fn inside(dir: PathBuf, body: impl FnOnce(&Case)) {
     surroundings();
     ffi::become_reaper().expect("reaper");
-    let case = Case { dir, count: Cell::new(0) };
+    let case = Case { dir, count: AtomicU32::new(0) };
     fs::create_dir(case.root()).expect("state root");
     let before = Leaks::now(&case);
     let result = catch_unwind(AssertUnwindSafe(|| body(&case)));
@@ -176,8 +175,7 @@ impl Case {
 
     /// A number that this test has not had yet.
     pub fn number(&self) -> u32 {
-        self.count.set(self.count.get() + 1);
-        self.count.get()
+        self.count.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A container id of this test's own.
