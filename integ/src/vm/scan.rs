@@ -12,10 +12,20 @@ pub enum Piece {
     Mark { sequence: u32, status: i32 },
 }
 
+/// What becomes of the carriage returns before a newline.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Returns {
+    /// dropped: the output goes to a file or a program
+    Drop,
+    /// kept: it goes to a raw terminal
+    Keep,
+}
+
 /// Takes the marks out of a stream, holding back only what may become one.
 pub struct Scanner {
     prefix: Vec<u8>,
     pending: Vec<u8>,
+    returns: Returns,
     /// a mark's own end of line has not come yet
     after_mark: bool,
 }
@@ -26,10 +36,20 @@ const LONGEST_MARK: usize = 32;
 impl Scanner {
     /// A scanner for marks with this nonce.
     pub fn new(nonce: &str) -> Self {
-        Self { prefix: format!("@@{nonce}:").into_bytes(), pending: Vec::new(), after_mark: false }
+        Self {
+            prefix: format!("@@{nonce}:").into_bytes(),
+            pending: Vec::new(),
+            returns: Returns::Drop,
+            after_mark: false,
+        }
     }
 
-    /// Takes bytes; returns what is certain by now. Carriage returns before a newline are dropped.
+    /// Changes what becomes of carriage returns; at first they are dropped.
+    pub fn set_returns(&mut self, returns: Returns) {
+        self.returns = returns;
+    }
+
+    /// Takes bytes; returns what is certain by now.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Piece> {
         self.pending.extend_from_slice(bytes);
         let mut pieces = Vec::new();
@@ -40,10 +60,10 @@ impl Scanner {
             let Some(start) = find(&self.pending, &self.prefix) else {
                 let keep = self.held_back();
                 let certain = self.pending.len() - keep;
-                push_output(&mut pieces, self.pending.drain(..certain).collect());
+                self.push(&mut pieces, certain);
                 return pieces;
             };
-            push_output(&mut pieces, self.pending.drain(..start).collect());
+            self.push(&mut pieces, start);
             let rest = &self.pending[self.prefix.len()..];
             match find(rest, b"@@") {
                 Some(end) if end <= LONGEST_MARK => match parse_mark(&rest[..end]) {
@@ -65,9 +85,20 @@ impl Scanner {
         std::mem::take(&mut self.pending)
     }
 
+    /// Hands out that many bytes as output.
+    fn push(&mut self, pieces: &mut Vec<Piece>, count: usize) {
+        let bytes: Vec<u8> = self.pending.drain(..count).collect();
+        let ends_line = |index: usize| bytes[index..].iter().find(|next| **next != b'\r') == Some(&b'\n');
+        let kept = |index: usize, byte: u8| self.returns == Returns::Keep || byte != b'\r' || !ends_line(index);
+        let clean: Vec<u8> =
+            bytes.iter().enumerate().filter(|(index, byte)| kept(*index, **byte)).map(|(_, byte)| *byte).collect();
+        if !clean.is_empty() {
+            pieces.push(Piece::Output(clean));
+        }
+    }
+
     fn not_a_mark(&mut self, pieces: &mut Vec<Piece>) {
-        let length = self.prefix.len();
-        push_output(pieces, self.pending.drain(..length).collect());
+        self.push(pieces, self.prefix.len());
     }
 
     /// Drops the end of a mark's line; false if it has not come yet.
@@ -92,19 +123,6 @@ impl Scanner {
         let longest = self.pending.len().min(self.prefix.len() - 1);
         let mark = (1..=longest).rev().find(|length| self.pending.ends_with(&self.prefix[..*length])).unwrap_or(0);
         if mark == 0 && self.pending.ends_with(b"\r") { 1 } else { mark }
-    }
-}
-
-fn push_output(pieces: &mut Vec<Piece>, bytes: Vec<u8>) {
-    let mut clean = Vec::with_capacity(bytes.len());
-    for (index, byte) in bytes.iter().enumerate() {
-        let line_end = bytes[index..].iter().find(|next| **next != b'\r') == Some(&b'\n');
-        if *byte != b'\r' || !line_end {
-            clean.push(*byte);
-        }
-    }
-    if !clean.is_empty() {
-        pieces.push(Piece::Output(clean));
     }
 }
 

@@ -8,7 +8,7 @@ use super::boot::{Boot, Failure, PanicWatch, Step};
 use super::machine::{Input, Machine};
 use super::options::{Accelerator, Options};
 use super::payload::Payload;
-use super::scan::{Lines, Piece, Scanner};
+use super::scan::{Lines, Piece, Returns, Scanner};
 use super::terminal::{self, RawTerminal};
 use anyhow::{Context, Result, bail};
 use std::collections::VecDeque;
@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
 
     /// Replaces whatever shell answered by the loop that evaluates our lines.
     fn take_over(&mut self) -> Result<()> {
-        self.type_line("exec /bin/sh -c 'stty -echo;while read -r l;do eval \"$l\";done'")?;
+        self.type_line("exec /bin/sh -c 'stty -echo;while :;do read -r l&&eval \"$l\";done'")?;
         // The line of the first question may be read by the shell that is being replaced; ask again until an answer.
         for _ in 0..10 {
             if let Some((0, _)) = self.exchange(":", Duration::from_secs(6))? {
@@ -208,8 +208,9 @@ impl<'a> Session<'a> {
     pub fn interactive(&mut self, output: &mut dyn Write) -> Result<u8> {
         eprintln!("vm: a shell in {}; Ctrl-] ends the machine", self.directory);
         let size = terminal::size().map(|size| format!(" {size}")).unwrap_or_default();
-        let command = format!("cd {};stty sane{size};TERM=vt100 sh -i;stty -echo", self.directory);
+        let command = format!("cd {};stty sane{size};TERM=vt100 sh -i;(r=$?;stty -echo;exit $r)", self.directory);
         let raw = RawTerminal::enter();
+        self.scanner.set_returns(if raw.is_some() { Returns::Keep } else { Returns::Drop });
         let status = self.converse(&command, output, Forward::Terminal, None);
         drop(raw);
         status
@@ -230,7 +231,7 @@ impl<'a> Session<'a> {
         command: &str,
         output: &mut dyn Write,
         forward: Forward,
-        deadline: Option<Instant>,
+        mut deadline: Option<Instant>,
     ) -> Result<u8> {
         let begin = self.next_sequence();
         let end = self.next_sequence();
@@ -243,11 +244,17 @@ impl<'a> Session<'a> {
             self.machine.listen_to_terminal();
         }
         let mut begun = false;
+        let mut typed_end = false;
         loop {
-            let wait = deadline
+            let mut wait = deadline
                 .map_or(Duration::from_secs(3600), |deadline| deadline.saturating_duration_since(Instant::now()));
             if wait.is_zero() {
                 bail!("the command did not end within {} s (--timeout)", self.options.timeout);
+            }
+            if typed_end {
+                // A shell that edits its line may miss one, while it changes the terminal's mode.
+                self.machine.send(b"\x04")?;
+                wait = wait.min(Duration::from_secs(1));
             }
             let bytes = match self.machine.next(wait) {
                 Some(Input::Serial(bytes)) => bytes,
@@ -262,7 +269,8 @@ impl<'a> Session<'a> {
                     continue;
                 }
                 Some(Input::TypedEnd) => {
-                    self.machine.send(b"\x04")?;
+                    typed_end = true;
+                    deadline = deadline.or(Some(Instant::now() + self.options.command_time()));
                     continue;
                 }
                 None => continue,

@@ -38,5 +38,7 @@ pub fn size() -> Option<String> {
     let output = Command::new("stty").arg("size").stdin(Stdio::inherit()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let (rows, columns) = text.trim().split_once(' ')?;
-    Some(format!("rows {rows} cols {columns}"))
+    // 0 is what a terminal says that does not know
+    let known = rows != "0" && columns != "0";
+    known.then(|| format!("rows {rows} cols {columns}"))
 }

@@ -4,7 +4,7 @@ use super::boot::{Boot, Failure, PanicWatch, Step};
 use super::machine::command_line;
 use super::options::{Accelerator, Options, Surroundings, arguments, words};
 use super::run;
-use super::scan::{Lines, Piece, Scanner, strip_escapes};
+use super::scan::{Lines, Piece, Returns, Scanner, strip_escapes};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 
@@ -210,6 +210,13 @@ fn what_only_looks_like_a_mark_is_output() {
         assert_eq!(scan(text.as_bytes()), (text.to_owned(), vec![]), "{text}");
     }
     assert_eq!(scan(b"echo @@12345678:2:$?@@\r\n@@12345678:2:0@@\r\n").1, [(2, 0)]);
+}
+
+#[test]
+fn a_raw_terminal_gets_its_carriage_returns() {
+    let mut scanner = Scanner::new(NONCE);
+    scanner.set_returns(Returns::Keep);
+    assert_eq!(scanner.feed(b"a\r\nb"), [Piece::Output(b"a\r\nb".to_vec())]);
 }
 
 #[test]
