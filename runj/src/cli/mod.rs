@@ -9,12 +9,13 @@ mod list;
 mod plan;
 mod run;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::log::Format;
@@ -115,7 +116,7 @@ enum Extension {
 
 /// Parses, calls, prints an error once; returns the exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => {
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
@@ -133,6 +134,50 @@ pub fn main() -> ExitCode {
             fail(&format!("{error:#}"), code)
         }
     }
+}
+
+/// Parses. Building the description of every subcommand costs more than most of them do, so for the ones that
+/// engines call only their own is built; help and whatever is odd take the whole.
+fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let wants_help = args.iter().any(|arg| arg == "--help" || arg == "-h");
+    match verb(&args).filter(|_| !wants_help) {
+        Some("create") => parse_alone(&args, "create", Command::Create),
+        Some("start") => parse_alone(&args, "start", Command::Start),
+        Some("state") => parse_alone(&args, "state", Command::State),
+        Some("kill") => parse_alone(&args, "kill", Command::Kill),
+        Some("delete") => parse_alone(&args, "delete", Command::Delete),
+        Some("run") => parse_alone(&args, "run", Command::Run),
+        Some("exec") => parse_alone(&args, "exec", Command::Exec),
+        Some("list") => parse_alone(&args, "list", Command::List),
+        _ => Cli::try_parse_from(args),
+    }
+}
+
+/// The first word that is neither a global option nor its value.
+fn verb(args: &[OsString]) -> Option<&str> {
+    const WITH_VALUE: &[&str] = &["--root", "--log", "--log-format", "--log-level", "--cgroup-manager", "--rootless"];
+    let mut words = args.iter().skip(1);
+    while let Some(word) = words.next() {
+        let word = word.to_str()?;
+        if WITH_VALUE.contains(&word) {
+            words.next();
+        } else if !word.starts_with('-') {
+            return Some(word);
+        }
+    }
+    None
+}
+
+fn parse_alone<A: Args>(args: &[OsString], name: &'static str, wrap: fn(A) -> Command) -> Result<Cli, clap::Error> {
+    let command = clap::Command::new("runj").disable_help_subcommand(true).subcommand_required(true);
+    let alone = A::augment_args(clap::Command::new(name));
+    let mut matches = Global::augment_args(command).subcommand(alone).try_get_matches_from(args)?;
+    let missing = || clap::Error::new(ErrorKind::MissingSubcommand);
+    let (_, mut matches_of_verb) = matches.remove_subcommand().ok_or_else(missing)?;
+    // Global options may stand behind the verb too; the verb's matches hold them wherever they stand.
+    let global = Global::from_arg_matches(&matches_of_verb)?;
+    let command = wrap(A::from_arg_matches_mut(&mut matches_of_verb)?);
+    Ok(Cli { global, command })
 }
 
 /// One line on standard error, one object in the log.
@@ -196,9 +241,43 @@ fn print(text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn args(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[rstest]
+    #[case("runj create --bundle /b --pid-file /p c1")]
+    #[case("runj --root /r --systemd-cgroup create c1 /b --log-format json --preserve-fds 2 --no-pivot")]
+    #[case("runj --log=/l --debug start c1")]
+    #[case("runj state --root /r c1")]
+    #[case("runj kill -a c1 9")]
+    #[case("runj --rootless false --cgroup-manager disabled delete -f c1")]
+    #[case("runj run -d --keep c1")]
+    #[case("runj exec -t -e A=1 c1 sh -c x --root /inside")]
+    #[case("runj list -q -f json")]
+    fn a_verb_alone_parses_as_among_all(#[case] line: &str) {
+        let alone = parse(args(line)).unwrap();
+        let among_all = Cli::try_parse_from(args(line)).unwrap();
+        assert_eq!(format!("{alone:?}"), format!("{among_all:?}"));
+    }
+
+    #[rstest]
+    #[case("runj create")]
+    #[case("runj start c1 c2")]
+    #[case("runj kill c1 NOPE")]
+    #[case("runj --root")]
+    #[case("runj")]
+    #[case("runj checkpoint c1")]
+    fn errors(#[case] line: &str) {
+        assert!(parse(args(line)).is_err());
     }
 }
