@@ -1,0 +1,298 @@
+//! What happens when something dies at the wrong moment, or the state is not as it was left.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use integ::ffi;
+use integ::prelude::*;
+use integ::run::Stdio;
+
+/// Ends `create` with SIGKILL after so long; true if it was in time.
+fn create_killed(container: &Container<'_>, after: Duration) -> bool {
+    let mut create = container.creator(&[]).spawn();
+    std::thread::sleep(after);
+    create.kill(libc::SIGKILL);
+    create.wait().code().is_none()
+}
+
+/// Whatever moment `create` dies at: the next `delete --force` leaves nothing.
+#[test]
+fn create_that_is_killed_is_released() {
+    case(needs!(Runj), |case| {
+        let bundle = case
+            .bundle("minimal")
+            .mount("/tmp", "tmpfs", "tmpfs", &[])
+            .mount("/made/deep", "tmpfs", "tmpfs", &[])
+            .set("/root/readonly", json!(true))
+            .args(&["sleep"]);
+        let tree = bundle.tree();
+        let mut killed = 0;
+        for step in 0..40 {
+            let container = Container::new(case, bundle.dir());
+            killed += i32::from(create_killed(&container, Duration::from_micros(step * 250)));
+            container.delete_force().ok();
+            container.state_command().fails(1);
+            assert_eq!(bundle.tree(), tree, "after {step}");
+        }
+        assert!(killed > 3, "most of these moments are too late: {killed}");
+    });
+}
+
+/// While a hook runs, the container is being created; whoever kills `create` then leaves no stranger behind.
+#[test]
+fn create_that_is_killed_in_a_hook() {
+    case(needs!(Runj), |case| {
+        let bundle = case.bundle("minimal").args(&["touch", "/data/ran"]);
+        let bundle = bundle.hook("createRuntime", &["touch", case.path("hook").to_str().unwrap(), "--and", "sleep"]);
+        let container = case.container(&bundle);
+        let mut create = container.creator(&[]).spawn();
+        until("the hook", || case.path("hook").exists().then_some(()));
+        assert_eq!(container.status(), "creating");
+        container.start().fails(1);
+        create.kill(libc::SIGKILL);
+        create.wait();
+        container.delete_force().ok();
+        assert!(!bundle.in_root("data/ran").exists());
+        // The hook itself is nobody's any more: the harness ends it.
+        ffi::kill_descendants();
+    });
+}
+
+#[test]
+fn delete_by_force_overtakes_a_create_that_waits() {
+    case(needs!(Runj), |case| {
+        let go = case.path("go");
+        let bundle = case.bundle("minimal").hook(
+            "createRuntime",
+            &["touch", case.path("hook").to_str().unwrap(), "--and", "wait-file", go.to_str().unwrap()],
+        );
+        let container = case.container(&bundle);
+        let mut create = container.creator(&[]).spawn();
+        until("the hook", || case.path("hook").exists().then_some(()));
+        container.delete_force().ok();
+        fs::write(&go, "").unwrap();
+        assert_eq!(create.wait().code(), Some(1), "{}", container.stderr());
+        assert!(!container.pid_file().exists());
+        container.state_command().fails(1);
+    });
+}
+
+#[test]
+fn start_that_is_killed_can_be_cleaned_up() {
+    case(needs!(Runj), |case| {
+        for step in 0..10 {
+            let container = case.container(&case.bundle("minimal").args(&["sleep"]));
+            container.create().ok();
+            let mut start = case.runj(["start", container.id()]).spawn();
+            std::thread::sleep(Duration::from_micros(step * 300));
+            start.kill(libc::SIGKILL);
+            start.wait();
+            let status = container.status();
+            assert!(["created", "running"].contains(&status.as_str()), "{status}");
+            container.delete_force().ok();
+        }
+    });
+}
+
+#[test]
+fn delete_that_is_killed_is_finished_by_the_next() {
+    case(needs!(Runj), |case| {
+        let bundle =
+            case.bundle("minimal").mount("/made/deep", "tmpfs", "tmpfs", &[]).args(&["fork", "3", "--and", "sleep"]);
+        let tree = bundle.tree();
+        for step in 0..10 {
+            let container = Container::new(case, bundle.dir());
+            container.create().ok();
+            container.start().ok();
+            let mut delete = case.runj(["delete", "--force", container.id()]).spawn();
+            std::thread::sleep(Duration::from_micros(step * 200));
+            delete.kill(libc::SIGKILL);
+            delete.wait();
+            container.delete_force().ok();
+            container.state_command().fails(1);
+            assert_eq!(bundle.tree(), tree);
+        }
+    });
+}
+
+#[test]
+fn the_program_dies_and_its_children_live() {
+    case(needs!(), |case| {
+        let container = case.running(&["daemon", "2", "--and", "echo", "ready", "--and", "sleep"]);
+        container.until_stdout("ready");
+        ffi::kill(container.pid(), libc::SIGKILL).unwrap();
+        container.wait();
+        container.until_status("stopped");
+        container.delete().ok();
+    });
+}
+
+/// The keeper of the emulation is the jail: without it nothing of the container lives.
+#[test]
+fn a_jail_that_was_removed_behind_our_back() {
+    case(needs!(Runj), |case| {
+        let container = case.running(&["sleep"]);
+        remove_jail(case, &container);
+        container.wait();
+        container.until_status("stopped");
+        assert!(!container.exec(&["true"]).output.status.success());
+        container.delete_force().ok();
+        container.state_command().fails(1);
+    });
+}
+
+#[cfg(target_os = "linux")]
+fn remove_jail(_: &Case, container: &Container<'_>) {
+    let stat = fs::read_to_string(format!("/proc/{}/status", container.pid())).unwrap();
+    let pids = stat.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
+    assert!(pids.split_whitespace().count() > 1, "the container has a pid namespace: {pids}");
+    let own = fs::read_link(format!("/proc/{}/ns/pid", container.pid())).unwrap();
+    let keeper = fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        let number = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().last()?.to_owned();
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        (number == "1" && pid != 1 && fs::read_link(entry.path().join("ns/pid")).ok()? == own).then_some(pid)
+    });
+    ffi::kill(keeper.expect("a keeper"), libc::SIGKILL).unwrap();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn remove_jail(_: &Case, container: &Container<'_>) {
+    integ::Program::new("jail").args(["-r", container.id()]).ok();
+}
+
+#[rstest]
+#[case::torn(b"{\"version\":" as &[u8])]
+#[case::empty(b"")]
+#[case::nonsense(b"\xff\xfe")]
+fn a_spoilt_record_is_deleted_by_force(#[case] bytes: &[u8]) {
+    case(needs!(Runj), |case| {
+        let container = case.container(&case.bundle("minimal").mount("/tmp", "tmpfs", "tmpfs", &[]).args(&["sleep"]));
+        container.create().ok();
+        container.start().ok();
+        fs::write(case.root().join(container.id()).join("state.json"), bytes).unwrap();
+        container.state_command().fails_with(1, "state.json");
+        case.runj(["list"]).run();
+        container.delete_force().ok();
+        container.state_command().fails_with(1, "exist");
+    });
+}
+
+/// Whoever reads a state file has the old or the new one, since each is written beside and renamed.
+#[test]
+fn the_record_is_replaced_and_not_written_over() {
+    case(needs!(Runj), |case| {
+        let container = case.container(&case.bundle("minimal").args(&["sleep"]));
+        container.create().ok();
+        let path = case.root().join(container.id()).join("state.json");
+        // Held open, so that its inode is not given to the next file.
+        let file = fs::File::open(&path).unwrap();
+        let before = fs::read(&path).unwrap();
+        container.start().ok();
+        assert_ne!(file.metadata().unwrap().ino(), fs::metadata(&path).unwrap().ino());
+        assert_eq!(before, fs::read(format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file))).unwrap());
+    });
+}
+
+#[test]
+fn nothing_temporary_stays_in_the_state_directory() {
+    case(needs!(Runj), |case| {
+        let container = case.running(&["sleep"]);
+        let names: Vec<String> = fs::read_dir(case.root().join(container.id()))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        assert!(names.iter().all(|name| !name.contains("tmp") && !name.ends_with('~')), "{names:?}");
+    });
+}
+
+#[test]
+fn a_state_directory_that_is_full() {
+    case(needs!(Linux, Runj), |case| {
+        use nix::mount::{MsFlags, mount, umount};
+        let small = case.path("small");
+        fs::create_dir(&small).unwrap();
+        mount(Some("tmpfs"), &small, Some("tmpfs"), MsFlags::empty(), Some("size=8k,nr_inodes=64")).unwrap();
+        fs::write(small.join("filler"), vec![0; 8192]).unwrap();
+        let bundle = case.bundle("minimal");
+        let create = case.runtime().arg("--root").arg(&small).args(["create", "--bundle"]).arg(bundle.dir()).arg("x");
+        create.run().assert().code(1).stderr(contains(small.to_str().unwrap()));
+        case.runtime().arg("--root").arg(&small).args(["delete", "--force", "x"]).ok();
+        umount(&small).unwrap();
+    });
+}
+
+#[test]
+fn a_state_directory_that_is_read_only() {
+    case(needs!(Linux, Runj), |case| {
+        use nix::mount::{MsFlags, mount, umount};
+        let fixed = case.path("fixed");
+        fs::create_dir(&fixed).unwrap();
+        mount(Some("tmpfs"), &fixed, Some("tmpfs"), MsFlags::MS_RDONLY, None::<&str>).unwrap();
+        let bundle = case.bundle("minimal");
+        let create = case.runtime().arg("--root").arg(&fixed).args(["create", "--bundle"]).arg(bundle.dir()).arg("x");
+        create.run().assert().code(1).stderr(contains(fixed.to_str().unwrap()));
+        umount(&fixed).unwrap();
+    });
+}
+
+#[test]
+fn few_descriptors_are_an_error_or_enough() {
+    case(needs!(Runj), |case| {
+        for limit in [6, 10, 14, 20, 30, 64] {
+            let container = case.container(&case.bundle("minimal").args(&["sleep"]));
+            let created = container.creator(&[]).nofile(limit).run();
+            if created.status.success() {
+                container.delete_force().ok();
+            } else {
+                container.state_command().fails(1);
+            }
+        }
+    });
+}
+
+#[test]
+fn an_unwritable_pid_file_undoes_create() {
+    case(needs!(), |case| {
+        let container = case.container(&case.bundle("minimal"));
+        container.create_with(&["--pid-file", "/no/such/dir/pid"]).fails(1);
+        container.state_command().fails(1);
+    });
+}
+
+#[test]
+fn a_bundle_that_vanished_is_no_hindrance() {
+    case(needs!(Linux), |case| {
+        let bundle = case.bundle("minimal").args(&["sleep"]);
+        let container = case.container(&bundle);
+        container.create().ok();
+        container.start().ok();
+        fs::remove_dir_all(bundle.dir()).unwrap();
+        container.delete_force().ok();
+    });
+}
+
+/// A program that fills its output must not keep `delete` from working.
+#[test]
+fn a_program_blocked_on_its_output_is_deleted() {
+    case(needs!(), |case| {
+        let container = case.container(&case.bundle("minimal").args(&["write", "1"]));
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+        container.creator(&[]).stdout(Stdio::Fd(write)).ok();
+        container.start().ok();
+        container.delete_force().ok();
+        drop(read);
+    });
+}
+
+/// Programs that fork as fast as they can do not outlive `delete`.
+#[test]
+fn a_fork_storm_is_ended() {
+    case(needs!(), |case| {
+        let container =
+            case.running(&["fork-bomb", "300", "--and", "fork", "50", "--and", "daemon", "50", "--and", "sleep"]);
+        container.delete_force().ok();
+    });
+}
