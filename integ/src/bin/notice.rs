@@ -173,7 +173,9 @@ fn notice(crates: &[Crate]) -> Result<String> {
 
     let mut notice = String::from(
         "NOTICE\n\nThe programs of runj are under the licence in the file LICENSE. The crates below are linked into \
-         them and\nkeep their own licences, whose texts follow. This file is written by `make NOTICE`.\n\n",
+         them and\nkeep their own licences, whose texts follow. They also contain the standard library of Rust (MIT OR \
+         Apache-2.0,\nCopyright The Rust Project Developers) and, where they are static, the C library of their \
+         system. This file\nis written by `make NOTICE`.\n\n",
     );
     notice.push_str(LIST);
     notice.push('\n');
