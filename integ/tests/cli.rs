@@ -36,11 +36,8 @@ fn version_and_help() {
 #[case(&["--log-level", "warn"])]
 fn flags_of_callers_are_accepted(#[case] flags: &[&str]) {
     case(needs!(Runj), |case| {
-        let container = case.container(&case.bundle("minimal").args(&["exit", "2"]));
-        let create = case.runj(flags).args(["create", "--no-pivot", "--no-new-keyring", "--bundle"]);
-        let create = create.arg(case.path("bundle2")).arg("--pid-file").arg(container.pid_file()).arg(container.id());
-        drop(create);
         let bundle = case.bundle("minimal").args(&["exit", "2"]);
+        let container = case.container(&bundle);
         let create = case.runj(flags).args(["create", "--no-pivot", "--no-new-keyring", "--bundle"]).arg(bundle.dir());
         let create = create.arg("--pid-file").arg(container.pid_file()).arg(container.id());
         create.stdout(Stdio::Null).stderr(Stdio::Null).ok();
@@ -205,6 +202,7 @@ fn run_with_the_pid_in_a_file() {
         let pid_file = case.path("the.pid");
         let mut run = container.runner(&["--pid-file", pid_file.to_str().unwrap()]).spawn();
         run.read_until("ready");
+        until("the pid file", || pid_file.exists().then_some(()));
         let pid: i32 = fs::read_to_string(&pid_file).unwrap().parse().unwrap();
         ffi::kill(pid, libc::SIGKILL).unwrap();
         assert_eq!(run.wait().code(), Some(128 + 9));

@@ -389,3 +389,29 @@ fn the_root_itself_may_be_a_link() {
         case.passes(&bundle);
     });
 }
+
+/// `tmpcopyup`: the tmpfs begins with a copy of what it covers.
+#[test]
+fn tmpcopyup() {
+    case(needs!(Runj), |case| {
+        let check = [
+            "file",
+            "/data/kept",
+            "text",
+            "--and",
+            "mode",
+            "/data/kept",
+            "0640",
+            "--and",
+            "write-file",
+            "/data/kept",
+            "other",
+        ];
+        let bundle = case.bundle("minimal").mount("/data", "tmpfs", "tmpfs", &["tmpcopyup"]).args(&check);
+        let path = bundle.in_root("data/kept");
+        fs::write(&path, "text").unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+        case.passes(&bundle);
+        assert_eq!(fs::read_to_string(path).unwrap(), "text");
+    });
+}
