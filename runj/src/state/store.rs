@@ -7,7 +7,7 @@
 //! ROOT/ID/lock          flock(2), held while the record changes
 //! ROOT/ID/start.fifo, status.fifo   between `start` and the entrypoint
 //! ROOT/ID/root          the read-only alias of the root, where asked for
-//! ROOT/.rulesets        which devfs rulesets belong to which container
+//! ROOT/.ruleset-owners  which devfs rulesets belong to which container
 //! ```
 //!
 //! Nothing is synced: what a power loss takes, it takes from the kernel too, and records of another boot are
@@ -33,8 +33,8 @@ const RECORD: &str = "state.json";
 const PLAN: &str = "plan.json";
 const JOURNAL: &str = "journal";
 const LOCK: &str = "lock";
-const RULESETS: &str = ".rulesets";
-const RULESETS_LOCK: &str = ".rulesets.lock";
+const RULESETS: &str = ".ruleset-owners";
+const RULESETS_LOCK: &str = ".ruleset-owners.lock";
 
 /// The first ruleset number that runj uses; devfs.rules(5) and administrators use small ones.
 const FIRST_RULESET: u16 = 10_000;
