@@ -59,7 +59,7 @@ impl Creation {
 #[derive(Debug, Args)]
 pub struct Create {
     #[command(flatten)]
-    creation: Creation,
+    pub creation: Creation,
 }
 
 impl Create {

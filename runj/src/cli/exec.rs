@@ -43,7 +43,7 @@ pub struct Exec {
     console_socket: Option<PathBuf>,
     /// Number of descriptors from 3 on that it gets
     #[arg(long, value_name = "N", default_value_t = 0)]
-    preserve_fds: u16,
+    pub preserve_fds: u16,
     /// The container's id
     id: ContainerId,
     /// The program and its arguments

@@ -19,6 +19,7 @@ use clap::{Args, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::log::Format;
+use crate::runtime::create::check_preserved;
 use crate::runtime::{Error, Runtime};
 use crate::state::store::Store;
 use crate::sys::{DEFAULT_STATE_ROOT, Host};
@@ -114,6 +115,18 @@ enum Extension {
     Exec(exec::Exec),
 }
 
+impl Command {
+    /// How many descriptors from 3 on are the program's.
+    fn preserve_fds(&self) -> u16 {
+        match self {
+            Self::Create(args) => args.creation.preserve_fds,
+            Self::Run(args) => args.creation.preserve_fds,
+            Self::Exec(args) | Self::Extension { command: Extension::Exec(args) } => args.preserve_fds,
+            _ => 0,
+        }
+    }
+}
+
 /// Parses, calls, prints an error once; returns the exit code.
 pub fn main() -> ExitCode {
     let cli = match parse(std::env::args_os().collect()) {
@@ -124,6 +137,10 @@ pub fn main() -> ExitCode {
             return if asked { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
     };
+    // Before anything is opened: the log would take the number of a descriptor that is not there.
+    if let Err(error) = check_preserved(cli.command.preserve_fds()) {
+        return fail(&error.to_string(), 1);
+    }
     if let Err(error) = init_log(&cli.global) {
         return fail(&format!("--log: {error}"), 1);
     }

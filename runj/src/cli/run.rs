@@ -12,7 +12,7 @@ use crate::sys::Kernel;
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
-    creation: Creation,
+    pub creation: Creation,
     /// Return when the program was executed
     #[arg(short, long)]
     detach: bool,

@@ -51,7 +51,6 @@ pub struct Created {
 
 /// Creates a container, or leaves nothing of it.
 pub fn create<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest) -> Result<Created> {
-    check_preserved(request.preserve_fds)?;
     let facts = runtime.kernel.facts()?;
     let plan = plan_bundle(runtime, request, &facts)?;
     for warning in &plan.warnings {
@@ -95,7 +94,8 @@ pub fn find_root(config: &Config, bundle: &Path) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Every preserved descriptor has to be there before runj opens its own, and a directory may not enter a jail.
+/// Every preserved descriptor has to be there before runj opens its own, and a directory may not enter a jail. To be
+/// called first of all.
 pub fn check_preserved(count: u16) -> Result<()> {
     for fd in (3..).take(count.into()) {
         match unix::descriptor_kind(fd) {

@@ -39,7 +39,6 @@ pub struct Executed {
 
 /// Executes a program in a container; returns when it was executed.
 pub fn exec<K: Kernel>(runtime: &Runtime<'_, K>, request: &ExecRequest) -> Result<Executed> {
-    create::check_preserved(request.preserve_fds)?;
     let record = runtime.store.read(&request.id)?;
     let status = runtime.status(&record)?;
     let (Some(jid), Status::Running) = (record.jid, status) else {

@@ -2,9 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, OsString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -61,26 +59,10 @@ unsafe extern "C" {
     static mut environ: *const *const libc::c_char;
 }
 
-/// The environment of this process, as `NAME=value`. (std looks `environ` up by dlsym on FreeBSD, which fails
-/// in a static program.)
-pub fn environment() -> Vec<OsString> {
-    let mut list = Vec::new();
-    // SAFETY: environ is the C library's NULL-terminated array of NUL-terminated strings; runj is
-    // single-threaded and changes it only in `clear_environment`.
-    unsafe {
-        let mut entry = environ;
-        while !entry.is_null() && !(*entry).is_null() {
-            list.push(OsString::from_vec(CStr::from_ptr(*entry).to_bytes().to_vec()));
-            entry = entry.add(1);
-        }
-    }
-    list
-}
-
 /// Wipes the environment of this process, the memory included (it can be read in /proc and by ps(1)).
 /// Called in a child.
 pub fn clear_environment() {
-    // SAFETY: as in `environment`; each string is writable memory of this process's stack or heap of at least
+    // SAFETY: environ is the C library's NULL-terminated array of NUL-terminated strings; each string is writable memory of this process's stack or heap of at least
     // strlen bytes, and nothing else holds references into it in a forked child.
     unsafe {
         let mut entry = environ;
