@@ -423,12 +423,17 @@ mod tests {
             file in any::<bool>(),
         ) {
             let top = tempfile::tempdir().unwrap();
-            let root = top.path().join("root");
+            let root = fs_err::canonicalize(top.path()).unwrap().join("root");
             let outside = top.path().join("outside");
             fs_err::create_dir(&root).unwrap();
             fs_err::create_dir(&outside).unwrap();
             for (path, what) in &forest {
                 let path = root.join(path);
+                // The tree must be built without leaving it by the links made so far.
+                let inside = fs_err::canonicalize(path.parent().unwrap()).is_ok_and(|at| at.starts_with(&root));
+                if !inside || path.is_symlink() {
+                    continue;
+                }
                 let _ = match what {
                     None => fs_err::create_dir(&path),
                     Some(None) => fs_err::write(&path, "x"),
