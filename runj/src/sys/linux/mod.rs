@@ -1,10 +1,33 @@
 //! Linux: jail(2) emulated on namespaces.
 //!
-//! It is not a security boundary (docs/linux-emulation.md).
+//! It is not a security boundary (docs/linux-emulation.md). A jail is a keeper process in its own namespaces and an
+//! entry in the registry; whatever is done to the jail is done in the keeper's namespaces.
 
+mod capabilities;
+mod cgroup;
+mod devfs;
+mod ffi;
+mod filesystem;
+mod interfaces;
+mod jails;
+mod keeper;
+mod mounts;
+mod namespaces;
+mod netlink;
+mod params;
+mod processes;
+mod registry;
+
+use std::cell::OnceCell;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::jail::System;
+use super::{Result, SysError};
+use crate::id::Jid;
+use registry::{Jail, Registry};
 
 /// Where the state lives if nobody says otherwise.
 pub const DEFAULT_STATE_ROOT: &str = "/run/runj";
@@ -21,22 +44,40 @@ pub fn realtime_minimum() -> i32 {
 }
 
 /// Closes a range of descriptors by close_range(2); false if the kernel lacks it.
-#[allow(unsafe_code)]
 pub(super) fn close_range(first: i32, last: i32) -> bool {
-    // SAFETY: takes three numbers; the caller gave up every descriptor in the range.
-    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) == 0 }
+    ffi::close_range(first, last)
 }
 
-/// This machine: the emulation, with its registry below the state root.
+/// This machine: the emulation, with its registries below the state root.
 #[derive(Debug)]
 pub struct Host {
-    #[allow(dead_code)]
-    jails: PathBuf,
+    registry: Registry,
+    rulesets: PathBuf,
+    /// The jail whose namespaces the calling process, a child, has entered.
+    entered: OnceCell<Jail>,
 }
 
 impl Host {
-    /// The emulation that keeps its jails below this directory.
+    /// The emulation that keeps its jails and devfs rulesets below this directory, which need not exist.
     pub fn new(state_root: &Path) -> Self {
-        Self { jails: state_root.join(".jails") }
+        Self {
+            registry: Registry::new(state_root.join(".jails")),
+            rulesets: state_root.join(".rulesets"),
+            entered: OnceCell::new(),
+        }
+    }
+
+    /// A living jail and a descriptor of its keeper.
+    ///
+    /// # Errors
+    /// `EINVAL` for one that is gone, as jail_attach(2).
+    fn jail(&self, jid: Jid) -> Result<(Jail, OwnedFd)> {
+        let failed = |errno| SysError::new(format!("jail {jid}"), errno);
+        let jail = self.registry.load(jid).map_err(failed)?.ok_or_else(|| failed(Errno::EINVAL))?;
+        match namespaces::keeper(&jail) {
+            Err(Errno::ESRCH) => Err(failed(Errno::EINVAL)),
+            Err(errno) => Err(failed(errno)),
+            Ok(keeper) => Ok((jail, keeper)),
+        }
     }
 }

@@ -1,0 +1,259 @@
+//! Limits by cgroups, version 1 and 2, where they can be written.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::statfs::{FsType, statfs};
+
+use super::registry::errno;
+use crate::sys::jail::Limits;
+use crate::sys::{Result, SysError};
+
+/// Where cgroups are mounted.
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// How long a cgroup may stay busy with the dead.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How cgroups are mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Layout {
+    /// One tree.
+    Unified(PathBuf),
+    /// One tree for each of these controllers.
+    Split(Vec<(&'static str, PathBuf)>),
+}
+
+/// The controllers that are used; the first three carry limits, cpuacct statistics.
+const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
+
+fn layout() -> Option<Layout> {
+    let root = Path::new(ROOT);
+    if statfs(root).ok()?.filesystem_type() == FsType(0x6367_7270) {
+        return Some(Layout::Unified(root.to_owned()));
+    }
+    let trees: Vec<_> = CONTROLLERS
+        .into_iter()
+        .map(|name| (name, root.join(name)))
+        .filter(|(_, tree)| tree.join("cgroup.procs").exists())
+        .collect();
+    (!trees.is_empty()).then_some(Layout::Split(trees))
+}
+
+/// Whether cgroups can be made.
+pub fn is_available() -> bool {
+    layout().is_some_and(|layout| layout.trees().iter().all(|tree| nix::unistd::access(*tree, nix::unistd::AccessFlags::W_OK).is_ok()))
+}
+
+impl Layout {
+    fn trees(&self) -> Vec<&Path> {
+        match self {
+            Self::Unified(root) => vec![root],
+            Self::Split(trees) => trees.iter().map(|(_, tree)| tree.as_path()).collect(),
+        }
+    }
+
+    /// What is written where for the limits: the controller, the file, the text.
+    fn settings(&self, limits: &Limits) -> Vec<(&'static str, &'static str, String)> {
+        let unified = matches!(self, Self::Unified(_));
+        let mut list = Vec::new();
+        if let Some(memory) = limits.memory {
+            list.push(("memory", if unified { "memory.max" } else { "memory.limit_in_bytes" }, memory.to_string()));
+        }
+        if let Some(pids) = limits.pids {
+            list.push(("pids", "pids.max", pids.to_string()));
+        }
+        if let Some((quota, period)) = limits.cpu {
+            if unified {
+                list.push(("cpu", "cpu.max", format!("{quota} {period}")));
+            } else {
+                list.push(("cpu", "cpu.cfs_period_us", period.to_string()));
+                list.push(("cpu", "cpu.cfs_quota_us", quota.to_string()));
+            }
+        }
+        list
+    }
+
+    /// The directory of a controller.
+    fn directory(&self, controller: &str, group: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Unified(root) => Some(root.join(group)),
+            Self::Split(trees) => {
+                trees.iter().find(|(name, _)| *name == controller).map(|(_, tree)| tree.join(group))
+            }
+        }
+    }
+}
+
+/// The cgroup below the mounts: `/a/b`, or systemd's `slice:prefix:name`; never above.
+fn group(limits: &Limits) -> Result<Option<PathBuf>> {
+    let Some(path) = &limits.cgroup else { return Ok(None) };
+    let text = path.to_string_lossy();
+    let path = match text.split(':').collect::<Vec<_>>()[..] {
+        [slice, "", name] => Path::new(slice).join(name),
+        [slice, prefix, name] => Path::new(slice).join(format!("{prefix}-{name}.scope")),
+        _ => path.clone(),
+    };
+    let below: PathBuf = path.components().filter(|part| !matches!(part, Component::RootDir)).collect();
+    let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
+    if !plain || below.as_os_str().is_empty() {
+        return Err(refused(&path, Errno::EINVAL, "not a path below the cgroup mount"));
+    }
+    Ok(Some(below))
+}
+
+fn refused(path: &Path, errno: Errno, words: &str) -> SysError {
+    SysError::with_message(format!("cgroup {}", path.display()), errno, words)
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> SysError {
+    let operation = format!("cgroup {}", path.display());
+    move |error| SysError::new(operation.clone(), errno(&error))
+}
+
+/// Makes the cgroup, unless it is there, and sets its limits.
+pub fn add(limits: &Limits) -> Result<()> {
+    if !limits.rules.is_empty() {
+        let words = "Linux has no rctl; use memory, pids or cpu";
+        return Err(SysError::with_message(format!("rctl {}", limits.rules.join(" ")), Errno::EOPNOTSUPP, words));
+    }
+    let Some(group) = group(limits)? else {
+        return if limits.is_empty() {
+            Ok(())
+        } else {
+            let words = "a limit needs a cgroup, and none is named (linux.cgroupsPath)";
+            Err(SysError::with_message(property(limits), Errno::EINVAL, words))
+        };
+    };
+    let Some(layout) = layout() else {
+        if limits.memory.or(limits.pids).is_none() && limits.cpu.is_none() {
+            log::info!("cgroup {} is left out: no cgroup is mounted", group.display());
+            return Ok(());
+        }
+        let words = format!("no writable cgroup below {ROOT}");
+        return Err(SysError::with_message(property(limits), Errno::EOPNOTSUPP, words));
+    };
+    for tree in layout.trees() {
+        let directory = tree.join(&group);
+        fs::create_dir_all(&directory).map_err(failed(&directory))?;
+    }
+    if let Layout::Unified(root) = &layout {
+        delegate(root, &group);
+    }
+    for (controller, file, text) in layout.settings(limits) {
+        let directory = layout.directory(controller, &group).filter(|directory| directory.join(file).exists());
+        let Some(directory) = directory else {
+            let words = format!("the {controller} controller is not available");
+            return Err(SysError::with_message(property(limits), Errno::EOPNOTSUPP, words));
+        };
+        let path = directory.join(file);
+        fs::write(&path, text).map_err(failed(&path))?;
+    }
+    Ok(())
+}
+
+/// Version 2: hands the controllers down to the group's parents. Where that cannot be, the limit's file is missing,
+/// which is reported by its name.
+fn delegate(root: &Path, group: &Path) {
+    let parents: Vec<_> = group.ancestors().skip(1).collect();
+    for parent in parents.into_iter().rev() {
+        for controller in ["memory", "pids", "cpu"] {
+            let _ = fs::write(root.join(parent).join("cgroup.subtree_control"), format!("+{controller}"));
+        }
+    }
+}
+
+/// The limit that an error is about.
+fn property(limits: &Limits) -> &'static str {
+    match (limits.memory, limits.pids) {
+        (Some(_), _) => "memory limit",
+        (None, Some(_)) => "pids limit",
+        (None, None) => "cpu limit",
+    }
+}
+
+/// Puts the calling process into the cgroup.
+pub fn join(limits: &Limits) -> Result<()> {
+    let (Some(group), Some(layout)) = (group(limits)?, layout()) else { return Ok(()) };
+    for tree in layout.trees() {
+        let path = tree.join(&group).join("cgroup.procs");
+        fs::write(&path, "0").map_err(failed(&path))?;
+    }
+    Ok(())
+}
+
+/// Removes the cgroup and those below it; absence is success. Its processes are dead by then, but the kernel may
+/// need a moment to see it.
+pub fn remove(limits: &Limits) -> Result<()> {
+    let (Some(group), Some(layout)) = (group(limits)?, layout()) else { return Ok(()) };
+    let deadline = Instant::now() + PATIENCE;
+    for tree in layout.trees() {
+        let directory = tree.join(&group);
+        loop {
+            match remove_tree(&directory) {
+                Ok(()) => break,
+                Err(error) if errno(&error) == Errno::EBUSY && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => return Err(failed(&directory)(error)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries.flatten() {
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("/machine/a", Some("machine/a"))]
+    #[case("machine.slice:libpod:a", Some("machine.slice/libpod-a.scope"))]
+    #[case("machine.slice::a.scope", Some("machine.slice/a.scope"))]
+    #[case("/", None)]
+    #[case("/../a", None)]
+    #[case("a/../../b", None)]
+    fn groups_lie_below_the_mount(#[case] path: &str, #[case] expected: Option<&str>) {
+        let limits = Limits { cgroup: Some(path.into()), ..Limits::default() };
+        assert_eq!(group(&limits).ok().flatten().as_deref(), expected.map(Path::new));
+    }
+
+    #[test]
+    fn limits_have_files() {
+        let limits = Limits { memory: Some(1), pids: Some(2), cpu: Some((3, 4)), ..Limits::default() };
+        let files = |layout: Layout| layout.settings(&limits).into_iter().map(|(_, file, text)| format!("{file}={text}")).collect::<Vec<_>>();
+        assert_eq!(files(Layout::Unified(ROOT.into())), ["memory.max=1", "pids.max=2", "cpu.max=3 4"]);
+        let split = ["memory.limit_in_bytes=1", "pids.max=2", "cpu.cfs_period_us=4", "cpu.cfs_quota_us=3"];
+        assert_eq!(files(Layout::Split(vec![])), split);
+    }
+
+    #[test]
+    fn what_cannot_be_applied_is_named() {
+        let rules = Limits { rules: vec!["memoryuse:deny=1".into()], ..Limits::default() };
+        assert!(add(&rules).unwrap_err().to_string().contains("memoryuse:deny=1"));
+        let unnamed = Limits { pids: Some(1), ..Limits::default() };
+        assert!(add(&unnamed).unwrap_err().to_string().starts_with("pids limit: "));
+        assert_eq!(add(&Limits::default()), Ok(()));
+    }
+}
