@@ -45,7 +45,9 @@ fn layout() -> Option<Layout> {
 
 /// Whether cgroups can be made.
 pub fn is_available() -> bool {
-    layout().is_some_and(|layout| layout.trees().iter().all(|tree| nix::unistd::access(*tree, nix::unistd::AccessFlags::W_OK).is_ok()))
+    layout().is_some_and(|layout| {
+        layout.trees().iter().all(|tree| nix::unistd::access(*tree, nix::unistd::AccessFlags::W_OK).is_ok())
+    })
 }
 
 impl Layout {
@@ -81,9 +83,7 @@ impl Layout {
     fn directory(&self, controller: &str, group: &Path) -> Option<PathBuf> {
         match self {
             Self::Unified(root) => Some(root.join(group)),
-            Self::Split(trees) => {
-                trees.iter().find(|(name, _)| *name == controller).map(|(_, tree)| tree.join(group))
-            }
+            Self::Split(trees) => trees.iter().find(|(name, _)| *name == controller).map(|(_, tree)| tree.join(group)),
         }
     }
 }
@@ -242,7 +242,9 @@ mod tests {
     #[test]
     fn limits_have_files() {
         let limits = Limits { memory: Some(1), pids: Some(2), cpu: Some((3, 4)), ..Limits::default() };
-        let files = |layout: Layout| layout.settings(&limits).into_iter().map(|(_, file, text)| format!("{file}={text}")).collect::<Vec<_>>();
+        let files = |layout: Layout| {
+            layout.settings(&limits).into_iter().map(|(_, file, text)| format!("{file}={text}")).collect::<Vec<_>>()
+        };
         assert_eq!(files(Layout::Unified(ROOT.into())), ["memory.max=1", "pids.max=2", "cpu.max=3 4"]);
         let split = ["memory.limit_in_bytes=1", "pids.max=2", "cpu.cfs_period_us=4", "cpu.cfs_quota_us=3"];
         assert_eq!(files(Layout::Split(vec![])), split);

@@ -51,11 +51,12 @@ struct Node {
     gid: u32,
 }
 
-/// Applies rules in order: each changes what its pattern matches, the last one wins.
+/// Applies rules in order: each changes what its pattern matches, the last one wins. A rule that includes a set which
+/// is not in the store changes nothing: FreeBSD's own sets 1 to 4 hide all but the base, which is all there is.
 fn apply(nodes: &mut BTreeMap<String, Node>, rules: &[DeviceRule]) {
     for rule in rules {
         for (name, node) in nodes.iter_mut() {
-            if rule.path.as_deref().is_some_and(|pattern| !matches_pattern(pattern, name)) {
+            if rule.include.is_some() || rule.path.as_deref().is_some_and(|pattern| !matches_pattern(pattern, name)) {
                 continue;
             }
             node.visible = rule.visible.unwrap_or(node.visible);
@@ -72,7 +73,8 @@ fn matches_pattern(pattern: &str, name: &str) -> bool {
         match (pattern.split_first(), name.split_first()) {
             (None, None) => true,
             (Some((b'*', rest)), _) => {
-                matches(rest, name) || name.split_first().is_some_and(|(&byte, tail)| byte != b'/' && matches(pattern, tail))
+                matches(rest, name)
+                    || name.split_first().is_some_and(|(&byte, tail)| byte != b'/' && matches(pattern, tail))
             }
             (Some((b'?', rest)), Some((&byte, tail))) => byte != b'/' && matches(rest, tail),
             (Some((b'[', rest)), Some((&byte, tail))) => match rest.iter().position(|&end| end == b']') {
@@ -188,6 +190,17 @@ pub fn make_descriptors() -> Result<OwnedFd, Refused> {
     Ok(mount)
 }
 
+/// The rules of a set, each included one replaced by the rules of its set.
+pub fn rules_of(store: &Path, rules: &[DeviceRule]) -> nix::Result<Vec<DeviceRule>> {
+    let mut list = Vec::new();
+    for rule in rules {
+        let included = rule.include.map(|number| ruleset(store, number)).transpose()?.unwrap_or_default();
+        list.extend(included.into_iter().filter(|rule| rule.include.is_none()));
+        list.push(rule.clone());
+    }
+    Ok(list)
+}
+
 /// The rules of a ruleset in the store.
 pub fn ruleset(store: &Path, number: u16) -> nix::Result<Vec<DeviceRule>> {
     match std::fs::read(store.join(number.to_string())) {
@@ -235,7 +248,7 @@ mod tests {
     }
 
     fn rule(path: Option<&str>, visible: Option<bool>, mode: Option<u16>) -> DeviceRule {
-        DeviceRule { path: path.map(str::to_owned), visible, mode, uid: None, gid: None }
+        DeviceRule { path: path.map(str::to_owned), visible, mode, ..DeviceRule::default() }
     }
 
     fn visible(rules: &[DeviceRule]) -> Vec<String> {

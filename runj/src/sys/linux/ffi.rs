@@ -242,7 +242,9 @@ pub fn loopback_up() -> Result<()> {
 pub fn drop_from_bounding_set(capability: u32) -> Result<bool> {
     const NONE: libc::c_ulong = 0;
     // SAFETY: takes numbers.
-    match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), NONE, NONE, NONE) }) {
+    match Errno::result(unsafe {
+        libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), NONE, NONE, NONE)
+    }) {
         Ok(_) => Ok(true),
         Err(Errno::EINVAL) => Ok(false),
         Err(errno) => Err(errno),

@@ -2,21 +2,20 @@
 //!
 //! A destination is a descriptor, so neither a link nor a change of the tree can lead a mount astray.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat, mknodat};
-use nix::unistd::{Gid, Uid, fchown, fchownat, symlinkat};
+use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::unistd::{Gid, Uid, fchown};
 
 use super::ffi::{self, Depth, attribute, c_string};
 use super::registry::errno;
+use crate::sys::copy;
 use crate::sys::mount::MountFlags;
 
 /// Why a mount was refused: the number, and the kernel's words where it gave any.
@@ -93,76 +92,16 @@ pub fn c_path(path: &Path) -> nix::Result<CString> {
     c_string(path.as_os_str().as_bytes())
 }
 
-fn directory_flags() -> OFlag {
-    OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
-}
-
-/// Copies all that a directory holds (with owners, modes, links and nodes, not with times) into another, which
-/// nobody else sees yet.
-pub fn copy_tree(from: impl AsFd, to: impl AsFd) -> nix::Result<()> {
+/// Fills a new file system with what a directory holds, and gives its root the directory's owner and mode.
+pub fn copy_up(from: OwnedFd, to: &OwnedFd) -> nix::Result<()> {
     let status = fstat(&from)?;
-    fchown(&to, Some(Uid::from_raw(status.st_uid)), Some(Gid::from_raw(status.st_gid)))?;
-    fchmod(&to, permissions(&status))?;
-    let mut entries = Dir::from_fd(openat(&from, ".", directory_flags(), Mode::empty())?)?;
-    for entry in entries.iter() {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name != "." && name != ".." {
-            copy_entry(&from, &to, name)?;
-        }
-    }
-    Ok(())
-}
-
-fn copy_entry(from: impl AsFd, to: impl AsFd, name: &OsStr) -> nix::Result<()> {
-    let status = fstatat(&from, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    match SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT {
-        SFlag::S_IFDIR => {
-            mkdirat(&to, name, Mode::S_IRWXU)?;
-            let open = |parent: &dyn AsDescriptor| openat(parent.descriptor(), name, directory_flags(), Mode::empty());
-            return copy_tree(open(&from)?, open(&to)?);
-        }
-        SFlag::S_IFREG => copy_file(&from, &to, name)?,
-        SFlag::S_IFLNK => symlinkat(readlinkat(&from, name)?.as_os_str(), &to, name)?,
-        // A socket's node is of no use to anyone.
-        SFlag::S_IFSOCK => return Ok(()),
-        kind => mknodat(&to, name, kind, Mode::empty(), status.st_rdev)?,
-    }
-    let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
-    fchownat(&to, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFLNK {
-        fchmodat(&to, name, permissions(&status), FchmodatFlags::FollowSymlink)?;
-    }
-    Ok(())
-}
-
-/// Lets one closure serve two types of descriptor.
-trait AsDescriptor {
-    fn descriptor(&self) -> std::os::fd::BorrowedFd<'_>;
-}
-
-impl<T: AsFd> AsDescriptor for T {
-    fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.as_fd()
-    }
-}
-
-fn copy_file(from: impl AsFd, to: impl AsFd, name: &OsStr) -> nix::Result<()> {
-    let read = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let write = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-    let mut source = File::from(openat(from, name, read, Mode::empty())?);
-    let mut target = File::from(openat(to, name, write, Mode::S_IRUSR | Mode::S_IWUSR)?);
-    std::io::copy(&mut source, &mut target).map(drop).map_err(|error| errno(&error))
-}
-
-fn permissions(status: &FileStat) -> Mode {
-    Mode::from_bits_truncate(status.st_mode)
+    fchown(to, Some(Uid::from_raw(status.st_uid)), Some(Gid::from_raw(status.st_gid)))?;
+    fchmod(to, Mode::from_bits_truncate(status.st_mode))?;
+    copy::tree(from, to.try_clone().map_err(|error| errno(&error))?)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
     use super::*;
 
     #[test]
@@ -170,22 +109,5 @@ mod tests {
         let flags = MountFlags { read_only: true, no_exec: true, no_atime: true, ..MountFlags::default() };
         assert_eq!(attributes(&flags), (0x19, 0x70));
         assert_eq!(attributes(&MountFlags::default()), (0, 0));
-    }
-
-    #[test]
-    fn a_tree_is_copied_whole() {
-        let top = tempfile::tempdir().unwrap();
-        let (from, to) = (top.path().join("from"), top.path().join("to"));
-        fs_err::create_dir_all(from.join("a/b")).unwrap();
-        fs_err::create_dir(&to).unwrap();
-        fs_err::write(from.join("a/file"), "text").unwrap();
-        fs_err::set_permissions(from.join("a/file"), PermissionsExt::from_mode(0o4750)).unwrap();
-        symlink("../../../etc/passwd", from.join("a/b/link")).unwrap();
-        nix::unistd::mkfifo(&from.join("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
-        copy_tree(File::open(&from).unwrap(), File::open(&to).unwrap()).unwrap();
-        assert_eq!(fs_err::read_to_string(to.join("a/file")).unwrap(), "text");
-        assert_eq!(fs_err::metadata(to.join("a/file")).unwrap().permissions().mode() & 0o7777, 0o4750);
-        assert_eq!(fs_err::read_link(to.join("a/b/link")).unwrap(), Path::new("../../../etc/passwd"));
-        assert!(to.join("fifo").exists());
     }
 }

@@ -207,9 +207,8 @@ impl Jails for Host {
 
     fn jail_update(&self, jid: Jid, params: &JailParams) -> Result<()> {
         let failed = |errno| SysError::new(format!("update jail {jid}"), errno);
-        params::check_update(params).map_err(|refusal| {
-            SysError::with_message(format!("update jail {jid}"), refusal.errno, refusal.message)
-        })?;
+        params::check_update(params)
+            .map_err(|refusal| SysError::with_message(format!("update jail {jid}"), refusal.errno, refusal.message))?;
         let (mut jail, keeper) = self.jail(jid)?;
         let text = |name| params.text(name).map(ffi::c_string).transpose();
         let (host, domain) = (text("host.hostname").map_err(failed)?, text("host.domainname").map_err(failed)?);

@@ -124,7 +124,7 @@ impl Host {
                 if request.copy_up {
                     let target = beneath::open_with(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY);
                     let target = target.map_err(|error| Refused::from(error.errno))?;
-                    filesystem::copy_tree(&target, &mount)?;
+                    filesystem::copy_up(target, &mount)?;
                     let (set, clear) = filesystem::attributes(&request.flags);
                     ffi::set_mount_attributes(&mount, ffi::Depth::One, set, clear)?;
                 }
@@ -136,8 +136,10 @@ impl Host {
     /// The rules of this mount, else those of its ruleset.
     fn device_rules(&self, request: &MountRequest) -> nix::Result<Vec<DeviceRule>> {
         match request.ruleset {
-            Some(number) if request.rules.is_empty() => devfs::ruleset(&self.rulesets, number),
-            _ => Ok(request.rules.clone()),
+            Some(number) if request.rules.is_empty() => {
+                devfs::rules_of(&self.rulesets, &devfs::ruleset(&self.rulesets, number)?)
+            }
+            _ => devfs::rules_of(&self.rulesets, &request.rules),
         }
     }
 }

@@ -207,9 +207,8 @@ impl Socket {
         let message = Message::new(NEW_LINK, ACK | CREATE_NEW).link(0, true).name(name);
         self.act(message.nested(IFLA_LINKINFO, |message| {
             message.attribute(IFLA_INFO_KIND, b"veth").nested(IFLA_INFO_DATA, |message| {
-                message.nested(VETH_INFO_PEER, |message| {
-                    message.link(0, true).name(peer).network(Network::Process(pid))
-                })
+                message
+                    .nested(VETH_INFO_PEER, |message| message.link(0, true).name(peer).network(Network::Process(pid)))
             })
         }))
     }
@@ -263,9 +262,7 @@ impl Socket {
         };
         let scope = if address.is_ipv6() { SCOPE_UNIVERSE } else { scope };
         let mut message = Message::new(NEW_ROUTE, ACK | CREATE_NEW);
-        message
-            .bytes
-            .extend_from_slice(&[family(address), prefix, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, scope, UNICAST]);
+        message.bytes.extend_from_slice(&[family(address), prefix, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, scope, UNICAST]);
         message.bytes.extend_from_slice(&flags.to_ne_bytes());
         let kind = if prefix == 0 { RTA_GATEWAY } else { RTA_DST };
         self.act(message.attribute(kind, &octets(address)).attribute(RTA_OIF, &index.to_ne_bytes()))
@@ -349,7 +346,8 @@ mod tests {
 
     #[test]
     fn attributes_are_padded_and_nest() {
-        let message = Message::new(NEW_LINK, ACK).nested(18, |message| message.attribute(1, b"veth\0").attribute(2, &[]));
+        let message =
+            Message::new(NEW_LINK, ACK).nested(18, |message| message.attribute(1, b"veth\0").attribute(2, &[]));
         let bytes = message.finish();
         assert_eq!(bytes.len(), 16 + 4 + 12 + 4);
         assert_eq!(i32_at(&bytes, 0), Some(36));

@@ -147,9 +147,7 @@ impl Registry {
         let path = self.directory.join("last");
         let open = || std::fs::File::options().read(true).append(true).create(true).open(&path);
         let file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(names).and_then(|()| open())
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(names).and_then(|()| open()),
             other => other,
         };
         let file = file.map_err(|error| errno(&error))?;
