@@ -17,7 +17,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use thiserror::Error;
 
-use crate::config::Hook;
+use crate::plan::Hook;
 use crate::sys::{SysError, unix};
 
 /// How much of what a hook prints is kept for the error text, in bytes.

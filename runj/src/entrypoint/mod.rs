@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::config::Hooks;
 use crate::hook;
 use crate::id::Jid;
+use crate::plan::Hooks;
 use crate::plan::process::ProcessPlan;
 use crate::state::{OciState, Status};
 use crate::sys::jail::Limits;

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Hooks, Problem};
+use crate::config::{Config, Problem};
+pub use crate::config::{Hook, Hooks};
 use crate::id::ContainerId;
 use crate::sys::jail::{HostFacts, JailParams, Limits, System};
 use mount::MountStep;
