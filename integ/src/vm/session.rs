@@ -218,9 +218,10 @@ impl<'a> Session<'a> {
 
     /// Asks the guest to end, and ends it if it does not.
     pub fn power_off(mut self) {
-        // Linux, FreeBSD, and what is left, all without waiting for processes: a snapshot has nothing to lose. Whatever
+        // FreeBSD, Linux, and what is left, all without waiting for processes: a snapshot has nothing to lose. Whatever
         // fails, the machine is ended all the same.
-        let _ = self.type_line("poweroff -f 2>/dev/null||halt -qp 2>/dev/null||shutdown -p now");
+        let freebsd = "sysctl kern.shutdown.poweroff_delay=1 >/dev/null 2>&1&&halt -qp";
+        let _ = self.type_line(&format!("{freebsd}||poweroff -f 2>/dev/null||shutdown -p now"));
         if !self.machine.wait(POWER_OFF) {
             eprintln!("vm: the guest did not power off; ended it");
         }
