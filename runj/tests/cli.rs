@@ -174,7 +174,12 @@ fn unprivileged(dir: &Path) -> Command {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     let program = dir.join("runj");
-    std::fs::copy(assert_cmd::cargo::cargo_bin!("runj"), &program).unwrap();
+    if !program.exists() {
+        // By another process: a descriptor of ours for writing could be inherited by another test's child, and
+        // the program would be busy.
+        let copy = std::process::Command::new("cp").arg(assert_cmd::cargo::cargo_bin!("runj")).arg(&program).status();
+        assert!(copy.unwrap().success());
+    }
     for path in [dir, &program] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }

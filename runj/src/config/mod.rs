@@ -303,7 +303,8 @@ fn parse_json<T: serde::de::DeserializeOwned>(file: &'static str, bytes: &[u8]) 
 fn path_error(file: &'static str, prefix: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
     let path = error.path().to_string();
     let property = match (prefix, path.as_str()) {
-        ("", ".") => String::new(),
+        // A text that ends in the middle of a name.
+        ("", "?" | ".") => String::new(),
         ("", path) => format!("{path}: "),
         (prefix, ".") => format!("{prefix}: "),
         (prefix, path) if path.starts_with('[') => format!("{prefix}{path}: "),
