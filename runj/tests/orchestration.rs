@@ -1,5 +1,5 @@
 //! The verbs over a kernel in memory: every call that can fail is made to fail, and nothing may be left.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::path::{Path, PathBuf};
 

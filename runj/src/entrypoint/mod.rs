@@ -46,7 +46,7 @@ pub enum Gate<'a> {
     Create {
         /// Where reports to the creator go.
         report: BorrowedFd<'a>,
-        /// From the creator: [`PROCEED`], then [`COMMIT`]; its end means that the creator died.
+        /// From the creator: [`PROCEED`] with the pid, then [`COMMIT`]; its end means that the creator died.
         commit: BorrowedFd<'a>,
         /// `start.fifo`, opened read-write.
         start: BorrowedFd<'a>,
@@ -100,12 +100,15 @@ pub fn run(kernel: &impl Kernel, entrypoint: &Entrypoint<'_>) -> i32 {
 fn become_container(kernel: &impl Kernel, entrypoint: &Entrypoint<'_>) -> Result<std::convert::Infallible, Failure> {
     sanitise(kernel, entrypoint)?;
     kernel.limits_join(entrypoint.limits).map_err(|error| Failure::new("limits", error))?;
+    let mut state_of_hooks = None;
     if let Gate::Create { commit, hooks, state, .. } = entrypoint.gate {
         await_byte(commit, PROCEED)?;
+        // On Linux a process of the jail does not know its number on the host.
+        let state = OciState { pid: Some(receive_pid(commit)?), ..state.clone() };
         kernel.jail_enter(entrypoint.jid).map_err(|error| Failure::new("enter the jail", error))?;
-        let state = hook_state(state, Status::Creating)?;
-        hook::run_all("createContainer", &hooks.create_container, &state)
+        hook::run_all("createContainer", &hooks.create_container, &hook_state(&state, Status::Creating)?)
             .map_err(|error| Failure::new("createContainer", error))?;
+        state_of_hooks = Some(state);
     } else {
         kernel.jail_enter(entrypoint.jid).map_err(|error| Failure::new("enter the jail", error))?;
     }
@@ -121,6 +124,7 @@ fn become_container(kernel: &impl Kernel, entrypoint: &Entrypoint<'_>) -> Result
     let status = match entrypoint.gate {
         Gate::Exec { report } => report,
         Gate::Create { report, commit, start, status, hooks, state } => {
+            let state = state_of_hooks.as_ref().unwrap_or(state);
             send(report, &Report::Ready)?;
             await_byte(commit, COMMIT)?;
             await_byte(start, START)?;
@@ -175,6 +179,15 @@ fn await_byte(fd: BorrowedFd<'_>, expected: u8) -> Result<(), Failure> {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Failure::new("wait", SysError::new("wait", errno))),
         }
+    }
+}
+
+/// Reads the number by which the host knows this process, as [`proceed`] sends it.
+fn receive_pid(fd: BorrowedFd<'_>) -> Result<i32, Failure> {
+    let mut bytes = [0; 4];
+    match nix::unistd::read(fd, &mut bytes) {
+        Ok(4) => Ok(i32::from_ne_bytes(bytes)),
+        _ => Err(Failure::new("wait", "the creator is gone")),
     }
 }
 
@@ -293,8 +306,20 @@ pub fn receive(fd: impl AsFd, until: impl Fn(&Report) -> bool) -> std::io::Resul
     }
 }
 
+/// Tells an entrypoint that its creator's hooks are done, and by which pid the host knows it. One write: a pipe does
+/// not tear so little.
+pub fn proceed(fd: BorrowedFd<'_>, pid: i32) -> std::io::Result<()> {
+    let mut message = vec![PROCEED];
+    message.extend(pid.to_ne_bytes());
+    write_all(fd, &message)
+}
+
 /// Writes one byte to an entrypoint that waits for it.
 pub fn signal_byte(fd: BorrowedFd<'_>, byte: u8) -> std::io::Result<()> {
+    write_all(fd, &[byte])
+}
+
+fn write_all(fd: BorrowedFd<'_>, bytes: &[u8]) -> std::io::Result<()> {
     let file = fd.try_clone_to_owned()?;
-    std::fs::File::from(file).write_all(&[byte])
+    std::fs::File::from(file).write_all(bytes)
 }

@@ -270,7 +270,7 @@ impl<K: Kernel> Attempt<'_, K> {
         hook::run_all("prestart", &hooks.prestart, &state)?;
         hook::run_all("createRuntime", &hooks.create_runtime, &state)?;
         // A child that is gone already has left its reason in the pipe.
-        let _ = entrypoint::signal_byte(ends.commit.as_fd(), entrypoint::PROCEED);
+        let _ = entrypoint::proceed(ends.commit.as_fd(), init.pid);
         let reports = entrypoint::receive(&ends.report, |_| true).map_err(|_| self.died("created"))?;
         match reports.into_iter().next() {
             Some(Report::Ready) => {}
