@@ -238,7 +238,9 @@ impl Jails for Host {
 
     fn jail_enter(&self, jid: Jid) -> Result<()> {
         let failed = |errno| SysError::new(format!("enter jail {jid}"), errno);
-        let (jail, keeper) = self.jail(jid)?;
+        let jail = self.registry.load(jid).map_err(failed)?.ok_or_else(|| failed(Errno::EINVAL))?;
+        let keeper = namespaces::keeper_beside(&jail).or_else(|_| namespaces::keeper(&jail));
+        let keeper = keeper.map_err(|_| failed(Errno::EINVAL))?;
         setns(&keeper, namespaces::ALL).map_err(failed)?;
         // The registry may not be seen from inside.
         self.entered.set(jail).map_err(|_| failed(Errno::EALREADY))

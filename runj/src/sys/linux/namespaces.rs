@@ -28,6 +28,18 @@ pub fn keeper(jail: &Jail) -> Result<OwnedFd> {
     if processes::identity(jail.keeper.pid)? == Some(jail.keeper) { Ok(process) } else { Err(Errno::ESRCH) }
 }
 
+/// The same for a process that was born into the keeper's process namespace, where the keeper is number 1 and its
+/// number on the host means nothing.
+///
+/// # Errors
+/// `ESRCH` if it is gone, or this process is not there.
+pub fn keeper_beside(jail: &Jail) -> Result<OwnedFd> {
+    let space = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/pid")).map_err(|_| Errno::ESRCH);
+    let keeper = ffi::pidfd_open(1)?;
+    let there = space("self")? == space(&jail.keeper.pid.to_string())?;
+    if there && processes::identity(jail.keeper.pid)? == Some(jail.keeper) { Ok(keeper) } else { Err(Errno::ESRCH) }
+}
+
 /// A descriptor of a process that the caller knows to live: its child.
 pub fn process(pid: i32) -> Result<OwnedFd> {
     ffi::pidfd_open(pid)
