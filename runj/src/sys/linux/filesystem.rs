@@ -10,11 +10,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{Gid, Uid, fchown};
 
 use super::ffi::{self, Depth, attribute, c_string};
-use super::registry::errno;
 use crate::sys::copy;
 use crate::sys::mount::MountFlags;
 
@@ -95,9 +95,10 @@ pub fn c_path(path: &Path) -> nix::Result<CString> {
 /// Fills a new file system with what a directory holds, and gives its root the directory's owner and mode.
 pub fn copy_up(from: OwnedFd, to: &OwnedFd) -> nix::Result<()> {
     let status = fstat(&from)?;
-    fchown(to, Some(Uid::from_raw(status.st_uid)), Some(Gid::from_raw(status.st_gid)))?;
-    fchmod(to, Mode::from_bits_truncate(status.st_mode))?;
-    copy::tree(from, to.try_clone().map_err(|error| errno(&error))?)
+    let to = openat(to, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    fchown(&to, Some(Uid::from_raw(status.st_uid)), Some(Gid::from_raw(status.st_gid)))?;
+    fchmod(&to, Mode::from_bits_truncate(status.st_mode))?;
+    copy::tree(from, to)
 }
 
 #[cfg(test)]

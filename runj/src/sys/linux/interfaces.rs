@@ -51,6 +51,8 @@ fn connect(socket: &Socket, name: &str, keeper: i32, addresses: &[IpAddr]) -> ni
     let outside = socket.link(name)?.index;
     let inside = socket_of(&namespaces::process(keeper)?)?;
     let index = inside.link(INSIDE)?.index;
+    socket.set_up(outside)?;
+    inside.set_up(index)?;
     for (gateway, is_used) in
         [(GATEWAY4, addresses.iter().any(IpAddr::is_ipv4)), (GATEWAY6, addresses.iter().any(IpAddr::is_ipv6))]
     {

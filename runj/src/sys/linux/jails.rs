@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, setns};
+use nix::sched::CloneFlags;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, chdir, pivot_root};
 
@@ -165,24 +165,14 @@ fn is_over(keeper: &OwnedFd, pid: i32, pause: u8) -> nix::Result<bool> {
     Ok(processes::has_left_its_namespaces(pid) && processes::members(pid)?.is_empty())
 }
 
-/// Makes the jail's root the root of the calling process (and, the first time, of its mount namespace).
+/// Makes the jail's root the root of the calling process and, the first time, of its mount namespace.
 fn take_root(jail: &Jail, root: &Path) -> nix::Result<()> {
-    for again in [true, false] {
-        let inside = namespaces::root_inside(jail, root)?;
-        if inside == Path::new("/") {
-            break;
-        }
-        let pivot = chdir(&inside).and_then(|()| pivot_root(".", "."));
-        match pivot {
-            // The old root now lies on the new one; without it nothing of the host can be seen or kept busy.
-            Ok(()) => {
-                umount2(".", MntFlags::MNT_DETACH)?;
-                break;
-            }
-            // Another process may have been first.
-            Err(_) if again => {}
-            Err(errno) => return Err(errno),
-        }
+    let inside = namespaces::root_inside(jail, root)?;
+    if inside != Path::new("/") {
+        chdir(&inside)?;
+        pivot_root(".", ".")?;
+        // The old root now lies on the new one; without it nothing of the host can be seen or kept busy.
+        umount2(".", MntFlags::MNT_DETACH)?;
     }
     chdir("/")
 }
@@ -238,23 +228,21 @@ impl Jails for Host {
 
     fn jail_enter(&self, jid: Jid) -> Result<()> {
         let failed = |errno| SysError::new(format!("enter jail {jid}"), errno);
-        let jail = self.registry.load(jid).map_err(failed)?.ok_or_else(|| failed(Errno::EINVAL))?;
-        let keeper = namespaces::keeper_beside(&jail).or_else(|_| namespaces::keeper(&jail));
-        let keeper = keeper.map_err(|_| failed(Errno::EINVAL))?;
-        setns(&keeper, namespaces::ALL).map_err(failed)?;
-        // The registry may not be seen from inside.
-        self.entered.set(jail).map_err(|_| failed(Errno::EALREADY))
+        let jail = self.registry.load(jid).and_then(|jail| jail.ok_or(Errno::EINVAL)).map_err(failed)?;
+        let entered = namespaces::enter(jail).map_err(failed)?;
+        self.entered.set(entered).map_err(|_| failed(Errno::EALREADY))
     }
 
     fn jail_attach(&self, jid: Jid, root: &Path) -> Result<()> {
         let failed = |errno| SysError::new(format!("attach to jail {jid}"), errno);
-        let jail = self.entered.get().filter(|jail| jail.jid == jid).ok_or_else(|| failed(Errno::EINVAL))?;
+        let entered = self.entered.get().filter(|entered| entered.jail.jid == jid);
+        let entered = entered.ok_or_else(|| failed(Errno::EINVAL))?;
         if let Some(number) = directory_descriptor() {
             let message = format!("descriptor {number} is a directory");
             return Err(SysError::with_message(format!("attach to jail {jid}"), Errno::EPERM, message));
         }
-        take_root(jail, root).map_err(failed)?;
-        capabilities::restrict(&capabilities::bounding_set(&jail.params)).map_err(failed)
+        entered.with_root_at_rest(|| take_root(&entered.jail, root)).map_err(failed)?;
+        capabilities::restrict(&capabilities::bounding_set(&entered.jail.params)).map_err(failed)
     }
 
     fn jail_remove(&self, jid: Jid) -> Result<()> {

@@ -54,7 +54,7 @@ pub struct Host {
     registry: Registry,
     rulesets: PathBuf,
     /// The jail whose namespaces the calling process, a child, has entered.
-    entered: OnceCell<Jail>,
+    entered: OnceCell<namespaces::Entered>,
 }
 
 impl Host {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::Result;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::Mode;
 
@@ -19,6 +19,14 @@ pub const ALL: CloneFlags = CloneFlags::CLONE_NEWNS
     .union(CloneFlags::CLONE_NEWIPC)
     .union(CloneFlags::CLONE_NEWNET);
 
+/// Their names in /proc.
+const SPACES: [(CloneFlags, &str); 4] = [
+    (CloneFlags::CLONE_NEWNS, "mnt"),
+    (CloneFlags::CLONE_NEWUTS, "uts"),
+    (CloneFlags::CLONE_NEWIPC, "ipc"),
+    (CloneFlags::CLONE_NEWNET, "net"),
+];
+
 /// A descriptor of the keeper, which is certain to be the recorded process.
 ///
 /// # Errors
@@ -28,21 +36,47 @@ pub fn keeper(jail: &Jail) -> Result<OwnedFd> {
     if processes::identity(jail.keeper.pid)? == Some(jail.keeper) { Ok(process) } else { Err(Errno::ESRCH) }
 }
 
-/// The same for a process that was born into the keeper's process namespace, where the keeper is number 1 and its
-/// number on the host means nothing.
-///
-/// # Errors
-/// `ESRCH` if it is gone, or this process is not there.
-pub fn keeper_beside(jail: &Jail) -> Result<OwnedFd> {
-    let space = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/pid")).map_err(|_| Errno::ESRCH);
-    let keeper = ffi::pidfd_open(1)?;
-    let there = space("self")? == space(&jail.keeper.pid.to_string())?;
-    if there && processes::identity(jail.keeper.pid)? == Some(jail.keeper) { Ok(keeper) } else { Err(Errno::ESRCH) }
-}
-
 /// A descriptor of a process that the caller knows to live: its child.
 pub fn process(pid: i32) -> Result<OwnedFd> {
     ffi::pidfd_open(pid)
+}
+
+/// The namespaces of a jail, opened for a process that goes into them for good.
+#[derive(Debug)]
+pub struct Entered {
+    /// The jail; its registry may not be seen from inside.
+    pub jail: Jail,
+    mounts: File,
+}
+
+/// Takes the calling process into the namespaces of a jail. Goes by /proc, because the process may have been born
+/// into the jail's process namespace, where the keeper has another pid.
+///
+/// # Errors
+/// `EINVAL` for a jail that is gone.
+pub fn enter(jail: Jail) -> Result<Entered> {
+    let gone = |errno| if matches!(errno, Errno::ENOENT | Errno::ESRCH) { Errno::EINVAL } else { errno };
+    let open =
+        |name: &str| File::open(format!("/proc/{}/ns/{name}", jail.keeper.pid)).map_err(|error| gone(errno(&error)));
+    let others = SPACES[1..].iter().map(|(space, name)| Ok((open(name)?, *space))).collect::<Result<Vec<_>>>()?;
+    let mounts = open("mnt")?;
+    if processes::identity(jail.keeper.pid)? != Some(jail.keeper) {
+        return Err(Errno::EINVAL);
+    }
+    others.into_iter().try_for_each(|(file, space)| setns(file, space))?;
+    setns(&mounts, CloneFlags::CLONE_NEWNS)?;
+    Ok(Entered { jail, mounts })
+}
+
+impl Entered {
+    /// Does `work` while no other process changes the root of the mount namespace, entered again: whoever entered
+    /// while another was changing it holds the old root.
+    pub fn with_root_at_rest<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mounts = self.mounts.try_clone().map_err(|error| errno(&error))?;
+        let lock = Flock::lock(mounts, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+        setns(&*lock, CloneFlags::CLONE_NEWNS)?;
+        work()
+    }
 }
 
 /// The path at which the calling process, which is in the jail's mount namespace, sees the jail's root: `root`
@@ -61,13 +95,7 @@ struct Home {
 
 impl Home {
     fn remember(spaces: CloneFlags) -> Result<Self> {
-        let names = [
-            (CloneFlags::CLONE_NEWNS, "mnt"),
-            (CloneFlags::CLONE_NEWUTS, "uts"),
-            (CloneFlags::CLONE_NEWIPC, "ipc"),
-            (CloneFlags::CLONE_NEWNET, "net"),
-        ];
-        let spaces = names
+        let spaces = SPACES
             .into_iter()
             .filter(|(space, _)| spaces.contains(*space))
             .map(|(space, name)| Ok((space, File::open(format!("/proc/self/ns/{name}")).map_err(|e| errno(&e))?)))

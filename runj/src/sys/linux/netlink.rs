@@ -202,13 +202,13 @@ impl Socket {
         found.ok_or(Errno::ENODEV)
     }
 
-    /// Makes a pair of interfaces, the peer in the network of a process.
+    /// Makes a pair of interfaces, the peer in the network of a process; neither is up.
     pub fn create_pair(&self, name: &str, peer: &str, pid: i32) -> Result<()> {
-        let message = Message::new(NEW_LINK, ACK | CREATE_NEW).link(0, true).name(name);
+        let message = Message::new(NEW_LINK, ACK | CREATE_NEW).link(0, false).name(name);
         self.act(message.nested(IFLA_LINKINFO, |message| {
             message.attribute(IFLA_INFO_KIND, b"veth").nested(IFLA_INFO_DATA, |message| {
                 message
-                    .nested(VETH_INFO_PEER, |message| message.link(0, true).name(peer).network(Network::Process(pid)))
+                    .nested(VETH_INFO_PEER, |message| message.link(0, false).name(peer).network(Network::Process(pid)))
             })
         }))
     }
@@ -216,6 +216,11 @@ impl Socket {
     /// Deletes an interface.
     pub fn delete_link(&self, name: &str) -> Result<()> {
         self.act(Message::new(DEL_LINK, ACK).link(0, false).name(name))
+    }
+
+    /// Sets an interface up.
+    pub fn set_up(&self, index: i32) -> Result<()> {
+        self.act(Message::new(NEW_LINK, ACK).link(index, true))
     }
 
     /// Moves an interface to another network, where it gets this name.
