@@ -179,6 +179,12 @@ pub struct Hooks {
 }
 
 impl Hooks {
+    /// Whether any hook runs while the container is created or before its program is executed.
+    pub fn any_before_program(&self) -> bool {
+        let before = [&self.prestart, &self.create_runtime, &self.create_container, &self.start_container];
+        before.iter().any(|list| !list.is_empty())
+    }
+
     /// Every kind with its property name.
     pub fn kinds(&self) -> [(&'static str, &[Hook]); 6] {
         [

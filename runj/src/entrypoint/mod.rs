@@ -42,11 +42,11 @@ pub enum Gate<'a> {
         /// Where reports go.
         report: BorrowedFd<'a>,
     },
-    /// `create`: it waits for its creator twice, then for `start`.
+    /// `create`: it waits for its creator, then for `start`.
     Create {
         /// Where reports to the creator go.
         report: BorrowedFd<'a>,
-        /// From the creator: [`PROCEED`] with the pid, then [`COMMIT`]; its end means that the creator died.
+        /// From the creator: [`PROCEED`] with the pid if there are hooks, then [`COMMIT`]; its end means that the creator died.
         commit: BorrowedFd<'a>,
         /// `start.fifo`, opened read-write.
         start: BorrowedFd<'a>,
@@ -102,15 +102,17 @@ fn become_container(kernel: &impl Kernel, entrypoint: &Entrypoint<'_>) -> Result
     kernel.limits_join(entrypoint.limits).map_err(|error| Failure::new("limits", error))?;
     let mut state_of_hooks = None;
     if let Gate::Create { commit, hooks, state, .. } = entrypoint.gate {
-        await_byte(commit, PROCEED)?;
-        // On Linux a process of the jail does not know its number on the host.
-        let state = OciState { pid: Some(receive_pid(commit)?), ..state.clone() };
-        kernel.jail_enter(entrypoint.jid).map_err(|error| Failure::new("enter the jail", error))?;
-        hook::run_all("createContainer", &hooks.create_container, &hook_state(&state, Status::Creating)?)
+        // Without hooks there is nothing to wait for: until COMMIT nothing is done that the creator's end would not undo.
+        if hooks.any_before_program() {
+            await_byte(commit, PROCEED)?;
+            // On Linux a process of the jail does not know its number on the host.
+            state_of_hooks = Some(OciState { pid: Some(receive_pid(commit)?), ..state.clone() });
+        }
+    }
+    kernel.jail_enter(entrypoint.jid).map_err(|error| Failure::new("enter the jail", error))?;
+    if let (Gate::Create { hooks, .. }, Some(state)) = (entrypoint.gate, &state_of_hooks) {
+        hook::run_all("createContainer", &hooks.create_container, &hook_state(state, Status::Creating)?)
             .map_err(|error| Failure::new("createContainer", error))?;
-        state_of_hooks = Some(state);
-    } else {
-        kernel.jail_enter(entrypoint.jid).map_err(|error| Failure::new("enter the jail", error))?;
     }
     kernel.jail_attach(entrypoint.jid, entrypoint.root).map_err(|error| Failure::new("attach to the jail", error))?;
 
@@ -123,14 +125,14 @@ fn become_container(kernel: &impl Kernel, entrypoint: &Entrypoint<'_>) -> Result
     let program = find_program(&process.args, &environment)?;
     let status = match entrypoint.gate {
         Gate::Exec { report } => report,
-        Gate::Create { report, commit, start, status, hooks, state } => {
-            let state = state_of_hooks.as_ref().unwrap_or(state);
+        Gate::Create { report, commit, start, status, hooks, .. } => {
             send(report, &Report::Ready)?;
             await_byte(commit, COMMIT)?;
             await_byte(start, START)?;
-            let state = hook_state(state, Status::Created)?;
-            hook::run_all("startContainer", &hooks.start_container, &state)
-                .map_err(|error| Failure::new("startContainer", error))?;
+            if let Some(state) = &state_of_hooks {
+                hook::run_all("startContainer", &hooks.start_container, &hook_state(state, Status::Created)?)
+                    .map_err(|error| Failure::new("startContainer", error))?;
+            }
             status
         }
     };

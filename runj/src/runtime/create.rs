@@ -266,11 +266,13 @@ impl<K: Kernel> Attempt<'_, K> {
     /// Hooks, the child's word that it is ready, the terminal, the record, and last of all the pid file.
     fn finish(&self, record: &Record, init: ProcessIdentity, ends: Ends, console: Console) -> Result<Created> {
         let hooks = &self.plan.hooks;
-        let state = serde_json::to_vec(&OciState::new(record, Status::Creating)).unwrap_or_default();
-        hook::run_all("prestart", &hooks.prestart, &state)?;
-        hook::run_all("createRuntime", &hooks.create_runtime, &state)?;
-        // A child that is gone already has left its reason in the pipe.
-        let _ = entrypoint::proceed(ends.commit.as_fd(), init.pid);
+        if hooks.any_before_program() {
+            let state = serde_json::to_vec(&OciState::new(record, Status::Creating)).unwrap_or_default();
+            hook::run_all("prestart", &hooks.prestart, &state)?;
+            hook::run_all("createRuntime", &hooks.create_runtime, &state)?;
+            // A child that is gone already has left its reason in the pipe.
+            let _ = entrypoint::proceed(ends.commit.as_fd(), init.pid);
+        }
         let reports = entrypoint::receive(&ends.report, |_| true).map_err(|_| self.died("created"))?;
         match reports.into_iter().next() {
             Some(Report::Ready) => {}
