@@ -27,6 +27,9 @@ const BASE_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
+/// The sets of FreeBSD's devfs.rules(5), which the emulation has as if they had been loaded.
+pub const OWN_RULESETS: std::ops::RangeInclusive<u16> = 1..=4;
+
 /// The directory of terminals.
 const PTS: &str = "pts";
 
