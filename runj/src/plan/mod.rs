@@ -103,6 +103,9 @@ impl Plan {
         check_text(config, &mut problems);
         check_hooks(&config.hooks, &mut problems);
         let network = net::plan(config, &mut problems);
+        // The spec has unknown properties ignored; that a permission is not understood is worth a word.
+        let unknown = config.jail.allow.unknown.keys();
+        warnings.extend(unknown.map(|name| format!("freebsd.jail.allow.{name}: unknown property, ignored")));
         let plan = Self {
             oci_version: config.oci_version.clone(),
             system: facts.system,
