@@ -484,8 +484,8 @@ fn device_rules_add_and_hide_nodes() {
         place.host.ruleset_remove(1000).unwrap();
         assert!(!place.host.ruleset_exists(1000).unwrap());
         jail.run(|| {
-            assert_eq!(names("/dev"), "kmsg null");
-            assert_eq!(names("/mnt"), "null");
+            assert_eq!(names("/dev"), "kmsg null tty");
+            assert_eq!(names("/mnt"), "null tty");
         });
     });
 }

@@ -151,6 +151,10 @@ pub fn make(rules: &[DeviceRule], flags: &MountFlags) -> Result<(OwnedFd, bool),
     let mount = filesystem::make("tmpfs", Some(Path::new("devfs")), &options, &writable)?;
     let mut nodes = base(Path::new("/dev"), rules);
     apply(&mut nodes, rules);
+    // A process's own terminal needs no rule on FreeBSD: looking up /dev/tty finds it behind them.
+    if let Some(tty) = nodes.get_mut("tty") {
+        tty.visible = true;
+    }
     let terminals = nodes.get(PTS).is_some_and(|node| node.visible);
     for (name, node) in nodes.iter().filter(|(_, node)| node.visible) {
         if name != "ptmx" || terminals {
