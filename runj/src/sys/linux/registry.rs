@@ -97,16 +97,23 @@ impl Registry {
 
     /// Refuses a name that is in use; sweeps one that is not any more.
     fn refuse_known(&self, name: &str) -> Result<(), Refusal> {
-        let Some((jid, creator)) = self.holder(name)? else { return Ok(()) };
+        if self.is_taken(name)? {
+            return Err(Refusal::new(Errno::EEXIST, format!("jail \"{name}\" already exists")));
+        }
+        Ok(())
+    }
+
+    /// Whether a name is in use; sweeps one that is not any more.
+    fn is_taken(&self, name: &str) -> nix::Result<bool> {
+        let Some((jid, creator)) = self.holder(name)? else { return Ok(false) };
         let lives = match self.load(jid)? {
             Some(jail) => self.is_alive(&jail)?,
             None => processes::identity(creator.pid)? == Some(creator),
         };
-        if lives {
-            return Err(Refusal::new(Errno::EEXIST, format!("jail \"{name}\" already exists")));
+        if !lives {
+            self.remove(jid, name)?;
         }
-        self.remove(jid, name)?;
-        Ok(())
+        Ok(lives)
     }
 
     /// Who holds a name: the jid, and the process that took it.
@@ -201,8 +208,11 @@ impl Registry {
         }
     }
 
-    /// The living jail of a name.
+    /// The living jail of a name. What a dead one or a killed creator left of it is swept.
     pub fn find(&self, name: &str) -> nix::Result<Option<Jail>> {
+        if !self.is_taken(name)? {
+            return Ok(None);
+        }
         match self.holder(name)? {
             Some((jid, _)) => self.living(jid),
             None => Ok(None),
