@@ -11,6 +11,9 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use super::{Error, Result};
 use crate::sys::process::Pty;
 
+/// The longest path that fits into a socket address everywhere (`sun_path` has 104 bytes on FreeBSD, 108 on Linux).
+const SHORT_PATH: usize = 100;
+
 /// Where the terminal of a container goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConsoleWish {
@@ -73,5 +76,18 @@ pub fn split(pty: Pty) -> (OwnedFd, (OwnedFd, String)) {
 }
 
 fn connect(path: &Path) -> Result<UnixStream> {
-    UnixStream::connect(path).map_err(|error| Error::argument(format!("--console-socket {}", path.display()), error))
+    let connected = match (path.parent(), path.file_name()) {
+        (Some(directory), Some(name)) if path.as_os_str().len() > SHORT_PATH => connect_from(directory, name.as_ref()),
+        _ => UnixStream::connect(path),
+    };
+    connected.map_err(|error| Error::argument(format!("--console-socket {}", path.display()), error))
+}
+
+/// Connects by a name that is short when seen from its directory, and comes back.
+fn connect_from(directory: &Path, name: &Path) -> std::io::Result<UnixStream> {
+    let here = std::fs::File::open(".")?;
+    std::env::set_current_dir(directory)?;
+    let connected = UnixStream::connect(name);
+    nix::unistd::fchdir(&here)?;
+    connected
 }
