@@ -153,6 +153,10 @@ fn statfs_and_allow(config: &Config, params: &mut JailParams, facts: &HostFacts,
         known(&format!("freebsd.jail.allow.{property}"), name, "a newer kernel", facts, problems);
         params.set(name, ParamValue::Flag(value));
     }
+    // FreeBSD allows it by default, and the name of a jail that inherits is the host's own.
+    if allow.set_hostname.is_none() && params.sys("host") == Some(JailSys::Inherit) {
+        params.set("allow.set_hostname", ParamValue::Flag(false));
+    }
     if allow.mount.is_empty() {
         return;
     }
