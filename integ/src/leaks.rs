@@ -145,11 +145,12 @@ fn rules() -> Vec<String> {
     [["-sr"], ["-sn"]].iter().flat_map(|what| lines("pfctl", &["-a", crate::net::ANCHOR, what[0]])).collect()
 }
 
-/// The emulation's jails are in its registry, below the state directory: a directory for each number, and a name.
+/// The emulation's jails are in its registry, below the state directory: a directory for each number, and a name. An
+/// empty directory is a number that was burnt.
 #[cfg(target_os = "linux")]
 fn jails(case: &Case) -> BTreeSet<String> {
     let registry = case.root().join(".jails");
-    let numbers = names(&registry).into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    let numbers = names(&registry).into_iter().filter(|name| registry.join(name).join("jail.json").exists());
     numbers.chain(names(&registry.join("names"))).collect()
 }
 

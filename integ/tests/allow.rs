@@ -5,7 +5,7 @@ use integ::prelude::*;
 
 /// A bundle with this in `freebsd.jail.allow`.
 fn allowing(case: &Case, name: &str, value: Option<bool>, check: &[&str]) -> Bundle {
-    let bundle = case.bundle("minimal").args(check);
+    let bundle = case.bundle("minimal").set("/hostname", json!("jail")).args(check);
     match value {
         Some(value) => bundle.set(&format!("/freebsd/jail/allow/{name}"), json!(value)),
         None => bundle,
@@ -15,7 +15,8 @@ fn allowing(case: &Case, name: &str, value: Option<bool>, check: &[&str]) -> Bun
 #[rstest]
 #[case::raw_sockets("rawSockets", &["raw-sockets"], &[], false)]
 #[case::mlock("mlock", &["mlock"], &[], false)]
-#[case::set_hostname("setHostname", &["set-hostname"], &["other"], true)]
+// The capability that it takes on Linux allows everything, so that the emulation gives it only when asked.
+#[case::set_hostname("setHostname", &["set-hostname"], &["other"], cfg!(target_os = "freebsd"))]
 #[case::reserved_ports("reservedPorts", &["reserved-port"], &["77"], true)]
 fn a_permission(#[case] name: &str, #[case] check: &[&str], #[case] rest: &[&str], #[case] default: bool) {
     case(needs!(Runj), |case| {
@@ -24,6 +25,14 @@ fn a_permission(#[case] name: &str, #[case] check: &[&str], #[case] rest: &[&str
             let check: Vec<&str> = check.iter().chain(&[word]).chain(rest).copied().collect();
             case.passes(&allowing(case, name, value, &check));
         }
+    });
+}
+
+/// A jail that shares the host's name would rename the host.
+#[test]
+fn the_hosts_name_is_safe_unless_given_away() {
+    case(needs!(Runj), |case| {
+        case.passes(&case.bundle("minimal").args(&["set-hostname", "refused", "other"]));
     });
 }
 

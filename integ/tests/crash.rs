@@ -2,7 +2,9 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use integ::ffi;
@@ -208,33 +210,44 @@ fn nothing_temporary_stays_in_the_state_directory() {
     });
 }
 
+/// A tmpfs on a directory of the case, taken away again when this is dropped.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn mount(directory: PathBuf, options: &str) -> Self {
+        fs::create_dir(&directory).unwrap();
+        Program::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&directory).run().assert().success();
+        Self(directory)
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        Program::new("umount").arg(&self.0).run();
+    }
+}
+
 #[test]
 fn a_state_directory_that_is_full() {
-    case(needs!(Linux, Runj), |case| {
-        use nix::mount::{MsFlags, mount, umount};
-        let small = case.path("small");
-        fs::create_dir(&small).unwrap();
-        mount(Some("tmpfs"), &small, Some("tmpfs"), MsFlags::empty(), Some("size=8k,nr_inodes=64")).unwrap();
-        fs::write(small.join("filler"), vec![0; 8192]).unwrap();
+    case(needs!(Runj), |case| {
+        let small = Tmpfs::mount(case.path("small"), "size=1m");
+        // Until not a byte more is taken.
+        let mut filler = fs::File::create(small.0.join("filler")).unwrap();
+        while filler.write_all(&[0; 512]).is_ok() {}
         let bundle = case.bundle("minimal");
-        let create = case.runtime().arg("--root").arg(&small).args(["create", "--bundle"]).arg(bundle.dir()).arg("x");
-        create.run().assert().code(1).stderr(contains(small.to_str().unwrap()));
-        case.runtime().arg("--root").arg(&small).args(["delete", "--force", "x"]).ok();
-        umount(&small).unwrap();
+        let create = case.runtime().arg("--root").arg(&small.0).args(["create", "--bundle"]).arg(bundle.dir()).arg("x");
+        create.run().assert().code(1).stderr(contains(small.0.to_str().unwrap()));
+        case.runtime().arg("--root").arg(&small.0).args(["delete", "--force", "x"]).ok();
     });
 }
 
 #[test]
 fn a_state_directory_that_is_read_only() {
-    case(needs!(Linux, Runj), |case| {
-        use nix::mount::{MsFlags, mount, umount};
-        let fixed = case.path("fixed");
-        fs::create_dir(&fixed).unwrap();
-        mount(Some("tmpfs"), &fixed, Some("tmpfs"), MsFlags::MS_RDONLY, None::<&str>).unwrap();
+    case(needs!(Runj), |case| {
+        let fixed = Tmpfs::mount(case.path("fixed"), "ro");
         let bundle = case.bundle("minimal");
-        let create = case.runtime().arg("--root").arg(&fixed).args(["create", "--bundle"]).arg(bundle.dir()).arg("x");
-        create.run().assert().code(1).stderr(contains(fixed.to_str().unwrap()));
-        umount(&fixed).unwrap();
+        let create = case.runtime().arg("--root").arg(&fixed.0).args(["create", "--bundle"]).arg(bundle.dir()).arg("x");
+        create.run().assert().code(1).stderr(contains(fixed.0.to_str().unwrap()));
     });
 }
 
