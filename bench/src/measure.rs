@@ -6,6 +6,12 @@ use std::time::Instant;
 
 use anyhow::ensure;
 
+unsafe extern "C" {
+    // The libc crate asks for an old version of it by name on FreeBSD, which a static program cannot.
+    fn wait4(pid: libc::pid_t, status: *mut libc::c_int, options: libc::c_int, usage: *mut libc::rusage)
+    -> libc::pid_t;
+}
+
 /// What one run cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -25,7 +31,7 @@ pub fn run(mut command: Command) -> anyhow::Result<Sample> {
     // SAFETY: rusage is a struct of numbers, for which zeroes are valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to live values of the right type; the child is ours and waited for by nobody else.
-    let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
+    let waited = unsafe { wait4(pid, &raw mut status, 0, &raw mut usage) };
     let seconds = begin.elapsed().as_secs_f64();
     ensure!(waited == pid && status == 0, "{command:?}: status {status:#x}");
     Ok(Sample { seconds, peak: usage.ru_maxrss })
