@@ -2,6 +2,7 @@
 //!
 //! Each test runs in a forked process, because only a process with one thread can change its mount namespace.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods)] // ip(8) makes the interfaces that are moved about
 
 use std::collections::BTreeSet;
