@@ -323,11 +323,18 @@ pub fn close(number: RawFd) {
     unsafe { libc::close(number) };
 }
 
-/// Whether a number is an open descriptor of a directory.
-pub fn is_directory(number: RawFd) -> bool {
+/// The lowest open descriptor below 256 that is a directory.
+pub fn directory_descriptor() -> Option<RawFd> {
+    let mut all: Vec<libc::pollfd> = (0..256).map(|fd| libc::pollfd { fd, events: 0, revents: 0 }).collect();
+    // SAFETY: pointer and length describe the array; a number that is no descriptor is marked as such.
+    Errno::result(unsafe { libc::poll(all.as_mut_ptr(), 256, 0) }).ok()?;
+    let open = all.into_iter().filter(|slot| slot.revents & libc::POLLNVAL == 0).map(|slot| slot.fd);
+    open.into_iter().find(|&number| is_directory(number))
+}
+
+fn is_directory(number: RawFd) -> bool {
     let mut status = MaybeUninit::<libc::stat>::zeroed();
-    // SAFETY: fstat writes one stat, which lives through the call; all-zero is a valid one; a number that is no
-    // descriptor is EBADF.
+    // SAFETY: fstat writes one stat, which lives through the call; all-zero is a valid one.
     let status = unsafe {
         if libc::fstat(number, status.as_mut_ptr()) != 0 {
             return false;

@@ -24,9 +24,6 @@ use crate::sys::{Jails, Result, SysError};
 /// How long the processes of a jail may take to die.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The highest descriptor that is looked at for a directory before attaching.
-const DESCRIPTORS: i32 = 256;
-
 impl Host {
     fn create(&self, params: &JailParams) -> Result<Jid, Refusal> {
         let wanted = params::wanted(params)?;
@@ -177,11 +174,6 @@ fn take_root(jail: &Jail, root: &Path) -> nix::Result<()> {
     chdir("/")
 }
 
-/// An open descriptor of a directory, which newer FreeBSD kernels refuse to attach with.
-fn directory_descriptor() -> Option<i32> {
-    (0..DESCRIPTORS).find(|&number| ffi::is_directory(number))
-}
-
 impl Jails for Host {
     fn facts(&self) -> Result<HostFacts> {
         let jail_params: BTreeSet<String> = params::known().map(str::to_owned).collect();
@@ -237,7 +229,8 @@ impl Jails for Host {
         let failed = |errno| SysError::new(format!("attach to jail {jid}"), errno);
         let entered = self.entered.get().filter(|entered| entered.jail.jid == jid);
         let entered = entered.ok_or_else(|| failed(Errno::EINVAL))?;
-        if let Some(number) = directory_descriptor() {
+        // Newer FreeBSD kernels refuse it, because it is a way out.
+        if let Some(number) = ffi::directory_descriptor() {
             let message = format!("descriptor {number} is a directory");
             return Err(SysError::with_message(format!("attach to jail {jid}"), Errno::EPERM, message));
         }

@@ -257,3 +257,56 @@ impl Mounts for Host {
             .map_err(|errno| SysError::new(format!("devfs ruleset {number}: remove"), errno))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::fcntl::{OpenHow, ResolveFlag, openat2};
+    use nix::sys::stat::fstat;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Found = (libc::dev_t, libc::ino_t);
+
+    /// What the kernel finds when it resolves a path as after chroot(2).
+    fn kernel(root: &Path, path: &str) -> nix::Result<Found> {
+        let root = std::fs::File::open(root).unwrap();
+        let how = OpenHow::new().flags(OFlag::O_PATH).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        fstat(openat2(root, path, how)?).map(|status| (status.st_dev, status.st_ino))
+    }
+
+    fn ours(root: &Path, path: &str) -> Result<Option<Found>> {
+        let at = beneath::resolve(root, Path::new(path))?;
+        let open = || beneath::open_with(root, &at.path, OFlag::O_PATH);
+        let status = at.kind.map(|_| fstat(open().unwrap()).unwrap());
+        Ok(status.map(|status| (status.st_dev, status.st_ino)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn resolves_as_the_kernel_does(
+            links in proptest::collection::vec(("[ab](/[abx]){0,1}", "/?(\\.\\./){0,2}[abx](/([abx]|\\.\\.)){0,2}"), 0..6),
+            path in "/?([abx]|\\.\\.)(/([abx]|\\.\\.)){0,5}",
+        ) {
+            let top = tempfile::tempdir().unwrap();
+            let root = top.path().canonicalize().unwrap();
+            for directory in ["a/b", "b/x"] {
+                std::fs::create_dir_all(root.join(directory)).unwrap();
+            }
+            std::fs::write(root.join("a/x"), "").unwrap();
+            for (link, target) in &links {
+                let _ = std::fs::remove_dir(root.join(link)).or_else(|_| std::fs::remove_file(root.join(link)));
+                let _ = symlink(target, root.join(link));
+            }
+            match kernel(&root, &path) {
+                Ok(found) => prop_assert_eq!(ours(&root, &path).unwrap(), Some(found)),
+                // The kernel finds nothing where a missing name is taken back by `..`.
+                Err(Errno::ENOENT) => {}
+                Err(errno) => prop_assert_eq!(ours(&root, &path).unwrap_err().errno, errno),
+            }
+        }
+    }
+}
