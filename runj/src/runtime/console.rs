@@ -2,7 +2,7 @@
 //! `SCM_RIGHTS`, the terminal's name as payload).
 
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::{Error, Result};
 use crate::sys::process::Pty;
+use crate::sys::unix;
 
 /// The longest path that fits into a socket address everywhere (`sun_path` has 104 bytes on FreeBSD, 108 on Linux).
 const SHORT_PATH: usize = 100;
@@ -67,6 +68,16 @@ impl Console {
             Self::Foreground => Ok(Some(master)),
             Self::Absent => Ok(None),
         }
+    }
+}
+
+impl ConsoleWish {
+    /// The window's size, rows first, that the program finds: the bundle's, else that of the caller who attends to it.
+    pub fn window_size(&self, configured: Option<(u16, u16)>) -> Option<(u16, u16)> {
+        configured.or_else(|| match self {
+            Self::Foreground => unix::window_size(std::io::stdin().as_fd()),
+            Self::Absent | Self::Socket(_) => None,
+        })
     }
 }
 

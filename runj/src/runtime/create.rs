@@ -232,7 +232,7 @@ impl<K: Kernel> Attempt<'_, K> {
         let (slave, pty) = match self.plan.process.terminal {
             true => {
                 let pty = kernel.open_pty(jid, &record.root)?;
-                if let Some((rows, columns)) = self.plan.process.console_size {
+                if let Some((rows, columns)) = self.request.console.window_size(self.plan.process.console_size) {
                     unix::set_window_size(pty.slave.as_fd(), rows, columns)?;
                 }
                 let (slave, master) = console::split(pty);
@@ -259,8 +259,22 @@ impl<K: Kernel> Attempt<'_, K> {
         };
         let pid = kernel.fork(Some(jid), &mut || entrypoint::run(kernel, &entrypoint))?;
         self.child = Some(pid);
-        let init = kernel.identity(pid)?.ok_or_else(|| self.died("forked"))?;
-        Ok((init, Ends { report, commit, pty }))
+        drop(their_report);
+        match kernel.identity(pid)? {
+            Some(init) => Ok((init, Ends { report, commit, pty })),
+            // It failed faster than it was looked at.
+            None => Err(self.hear(&report).err().unwrap_or_else(|| self.died("forked"))),
+        }
+    }
+
+    /// What the child says first: that it is ready, or why it ended.
+    fn hear(&self, report: &OwnedFd) -> Result<()> {
+        let reports = entrypoint::receive(report, |_| true).map_err(|_| self.died("created"))?;
+        match reports.into_iter().next() {
+            Some(Report::Ready) => Ok(()),
+            Some(Report::Failed(failure)) => Err(failure.into()),
+            Some(Report::Executing) | None => Err(self.died("created")),
+        }
     }
 
     /// Hooks, the child's word that it is ready, the terminal, the record, and last of all the pid file.
@@ -273,12 +287,7 @@ impl<K: Kernel> Attempt<'_, K> {
             // A child that is gone already has left its reason in the pipe.
             let _ = entrypoint::proceed(ends.commit.as_fd(), init.pid);
         }
-        let reports = entrypoint::receive(&ends.report, |_| true).map_err(|_| self.died("created"))?;
-        match reports.into_iter().next() {
-            Some(Report::Ready) => {}
-            Some(Report::Failed(failure)) => return Err(failure.into()),
-            Some(Report::Executing) | None => return Err(self.died("created")),
-        }
+        self.hear(&ends.report)?;
         let master = console.deliver(ends.pty)?;
         let locked = self.runtime.store.lock(&record.id).map_err(|_| self.overtaken())?;
         if locked.record()?.as_ref() != Some(record) {

@@ -51,7 +51,7 @@ pub fn exec<K: Kernel>(runtime: &Runtime<'_, K>, request: &ExecRequest) -> Resul
     let (slave, pty) = match request.process.terminal {
         true => {
             let pty = runtime.kernel.open_pty(jid, &record.root)?;
-            if let Some((rows, columns)) = request.process.console_size {
+            if let Some((rows, columns)) = request.console.window_size(request.process.console_size) {
                 unix::set_window_size(pty.slave.as_fd(), rows, columns)?;
             }
             let (slave, master) = console::split(pty);
