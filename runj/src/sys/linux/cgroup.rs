@@ -88,19 +88,13 @@ impl Layout {
     }
 }
 
-/// The cgroup below the mounts: `/a/b`, or systemd's `slice:prefix:name`; never above.
+/// The cgroup below the mounts, never above.
 fn group(limits: &Limits) -> Result<Option<PathBuf>> {
     let Some(path) = &limits.cgroup else { return Ok(None) };
-    let text = path.to_string_lossy();
-    let path = match text.split(':').collect::<Vec<_>>()[..] {
-        [slice, "", name] => Path::new(slice).join(name),
-        [slice, prefix, name] => Path::new(slice).join(format!("{prefix}-{name}.scope")),
-        _ => path.clone(),
-    };
     let below: PathBuf = path.components().filter(|part| !matches!(part, Component::RootDir)).collect();
     let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
     if !plain || below.as_os_str().is_empty() {
-        return Err(refused(&path, Errno::EINVAL, "not a path below the cgroup mount"));
+        return Err(refused(path, Errno::EINVAL, "not a path below the cgroup mount"));
     }
     Ok(Some(below))
 }
@@ -229,8 +223,6 @@ mod tests {
 
     #[rstest]
     #[case("/machine/a", Some("machine/a"))]
-    #[case("machine.slice:libpod:a", Some("machine.slice/libpod-a.scope"))]
-    #[case("machine.slice::a.scope", Some("machine.slice/a.scope"))]
     #[case("/", None)]
     #[case("/../a", None)]
     #[case("a/../../b", None)]

@@ -62,6 +62,9 @@ impl Host {
         })?;
         let identity = processes::identity(keeper.pid)?.ok_or(Errno::ESRCH)?;
         let addressed = wanted.net == Space::Own && !wanted.addresses.is_empty();
+        if !wanted.addresses.is_empty() && !addressed {
+            log::warn!("jail {}: its network is another's, where its addresses mean nothing", claim.name);
+        }
         let veth = addressed.then(|| interfaces::give_addresses(keeper.pid, &wanted.addresses)).transpose()?;
         let jail = Jail {
             jid: claim.jid,
