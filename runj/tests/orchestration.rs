@@ -298,7 +298,8 @@ fn a_pid_that_was_reused_is_not_signalled() {
     start(&bench.runtime(), &id()).unwrap();
     kill(&bench.runtime(), &id(), Signal::KILL, Recipient::Init).unwrap();
     reap(&created);
-    // Another process under the recorded pid: ours, with another start time.
+    // Another process under the recorded pid: ours, with another start time. Linux counts those in ticks of 10 ms.
+    std::thread::sleep(std::time::Duration::from_millis(30));
     let path = bench.store.directory(&id()).join("state.json");
     let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
