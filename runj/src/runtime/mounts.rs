@@ -134,6 +134,9 @@ impl<'a, K: Kernel> Mounts<'a, K> {
 
     /// Makes a directory of the container, where it lacks: its working directory.
     pub fn make_directory(&self, property: &str, destination: &Path) -> Result<()> {
+        if destination == Path::new("/") {
+            return Ok(());
+        }
         self.make_target(property, destination, TargetKind::Directory).map(drop)
     }
 

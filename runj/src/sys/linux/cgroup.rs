@@ -171,7 +171,8 @@ fn property(limits: &Limits) -> &'static str {
 
 /// Puts the calling process into the cgroup.
 pub fn join(limits: &Limits) -> Result<()> {
-    let (Some(group), Some(layout)) = (group(limits)?, layout()) else { return Ok(()) };
+    let Some(group) = group(limits)? else { return Ok(()) };
+    let Some(layout) = layout() else { return Ok(()) };
     for tree in layout.trees() {
         let path = tree.join(&group).join("cgroup.procs");
         fs::write(&path, "0").map_err(failed(&path))?;
@@ -182,7 +183,8 @@ pub fn join(limits: &Limits) -> Result<()> {
 /// Removes the cgroup and those below it; absence is success. Its processes are dead by then, but the kernel may
 /// need a moment to see it.
 pub fn remove(limits: &Limits) -> Result<()> {
-    let (Some(group), Some(layout)) = (group(limits)?, layout()) else { return Ok(()) };
+    let Some(group) = group(limits)? else { return Ok(()) };
+    let Some(layout) = layout() else { return Ok(()) };
     let deadline = Instant::now() + PATIENCE;
     for tree in layout.trees() {
         let directory = tree.join(&group);

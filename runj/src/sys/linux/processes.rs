@@ -1,5 +1,6 @@
 //! Processes: /proc, signals, and what a child does to itself.
 
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -60,8 +61,11 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
 }
 
 fn stat(pid: i32) -> nix::Result<Option<Stat>> {
-    match std::fs::read(format!("/proc/{pid}/stat")) {
-        Ok(text) => parse_stat(&text).map(Some).ok_or(Errno::EBADMSG),
+    // The kernel gives all of it to one read; it has some 50 numbers and a name of at most 64 bytes.
+    let mut text = [0; 2048];
+    let read = std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut text));
+    match read {
+        Ok(length) => parse_stat(&text[..length]).map(Some).ok_or(Errno::EBADMSG),
         Err(error) => match errno(&error) {
             Errno::ENOENT | Errno::ESRCH => Ok(None),
             errno => Err(errno),
