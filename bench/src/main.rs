@@ -48,7 +48,7 @@ impl Bench {
         let made = self.command(&["demo", "bundle"]).arg(&self.bundle).args(["/bin/true"]).output()?;
         ensure!(made.status.success(), "demo bundle: {}", String::from_utf8_lossy(&made.stderr));
         println!(
-            "{} of {} pairs a row; median ratio (least, greatest); KiB are resident peaks",
+            "{} of {} pairs a row; median ratio of wall time (least, greatest), ratio of processor time; KiB: resident peak",
             self.runj.display(),
             self.rounds
         );
@@ -141,9 +141,14 @@ impl Bench {
         let mut ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a.seconds / b.seconds).collect();
         let ratio = median(&mut ratios);
         let (least, greatest) = (ratios.first().copied().unwrap_or(0.0), ratios.last().copied().unwrap_or(0.0));
-        println!("{name:<10} {ratio:6.2} ({least:.2}, {greatest:.2}) × {against}; {peak} KiB");
+        let processor = |samples: &[Sample]| samples.iter().map(|sample| sample.processor).sum::<f64>();
+        let processor = processor(ours) / processor(theirs);
+        println!(
+            "{name:<10} {ratio:6.2} ({least:.2}, {greatest:.2}), processor {processor:.2} × {against}; {peak} KiB"
+        );
         self.rows.push(json!({
-            "name": name, "against": against, "ratio": ratio, "least": least, "greatest": greatest, "peakKiB": peak
+            "name": name, "against": against, "ratio": ratio, "least": least, "greatest": greatest,
+            "processorRatio": processor, "peakKiB": peak
         }));
     }
 }
