@@ -9,11 +9,8 @@ use crate::plan::mount::MountStep;
 use crate::resource::Resource;
 use crate::state::store::Locked;
 use crate::sys::Kernel;
-use crate::sys::jail::{HostFacts, System};
+use crate::sys::jail::HostFacts;
 use crate::sys::mount::{DeviceRule, MountRequest, TargetKind};
-
-/// The first FreeBSD on which nullfs mounts a file on a file; before it, a file is mounted on a directory.
-const FILE_ON_FILE: u32 = 1_302_000;
 
 /// The mounts made so far, to know whose file system a later target lies in.
 #[derive(Debug)]
@@ -147,8 +144,7 @@ impl<'a, K: Kernel> Mounts<'a, K> {
         };
         let metadata = std::fs::metadata(source)
             .map_err(|error| Error::argument(format!("{property}.source"), format!("{}: {error}", source.display())))?;
-        let old = self.facts.system == System::Freebsd && self.facts.osreldate < FILE_ON_FILE;
-        Ok(if metadata.is_dir() || old { TargetKind::Directory } else { TargetKind::File })
+        Ok(if metadata.is_dir() { TargetKind::Directory } else { self.facts.file_target() })
     }
 
     /// Resolves a destination beneath the root and makes what of it is missing; returns the resolved path.

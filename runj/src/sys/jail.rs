@@ -33,12 +33,15 @@ pub struct HostFacts {
     pub racct: bool,
 }
 
+/// `__FreeBSD_version` of 13.2, whose nullfs mounts files on files, and no longer on directories.
+pub const FILES_ON_FILES: u32 = 1_302_000;
+
 impl HostFacts {
     /// What a file is mounted on: a file, but on a FreeBSD before 13.2 (whose nullfs looks at the target alone) a
     /// directory.
     pub fn file_target(&self) -> TargetKind {
         match self.system {
-            System::Freebsd if self.osreldate < 1_302_000 => TargetKind::Directory,
+            System::Freebsd if self.osreldate < FILES_ON_FILES => TargetKind::Directory,
             System::Freebsd | System::Linux => TargetKind::File,
         }
     }

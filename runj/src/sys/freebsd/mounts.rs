@@ -12,6 +12,7 @@ use nix::unistd::{fchdir, getcwd};
 use super::ffi::{self, Options};
 use super::{Host, devfs};
 use crate::id::Jid;
+use crate::sys::jail::FILES_ON_FILES;
 use crate::sys::mount::{DeviceRule, MountFlags, MountId, MountRequest, Resolved, TargetKind};
 use crate::sys::{Mounts, Result, SysError, beneath, copy};
 
@@ -206,9 +207,6 @@ fn hint(errno: Errno, request: &MountRequest) -> Option<String> {
         _ => None,
     }
 }
-
-/// `__FreeBSD_version` of 13.2, whose nullfs mounts files on files, and no longer on directories.
-const FILES_ON_FILES: u32 = 1_302_000;
 
 fn unmount(id: &MountId) -> nix::Result<()> {
     let target = ffi::c_string(&id.0)?;
