@@ -53,9 +53,16 @@ fn create_that_is_killed_in_a_hook() {
         until("the hook", || case.path("hook").exists().then_some(()));
         assert_eq!(container.status(), "creating");
         container.start().fails(1);
+        assert_eq!(case.runj(["gc"]).ok(), "", "its creator lives");
         create.kill(libc::SIGKILL);
         create.wait();
-        container.delete_force().ok();
+        assert!(case.runj(["list"]).ok().contains("abandoned"));
+        let words = format!("container {}: its creation was interrupted", container.id());
+        assert_eq!(case.runj(["gc", "--dry-run"]).ok(), format!("{words}: would be released\n"));
+        assert_eq!(container.status(), "creating");
+        assert_eq!(case.runj(["gc"]).ok(), format!("{words}: released\n"));
+        assert_eq!(case.runj(["gc"]).ok(), "");
+        container.state_command().fails(1);
         assert!(!bundle.in_root("data/ran").exists());
         // The hook itself is nobody's any more: the harness ends it.
         ffi::kill_descendants();

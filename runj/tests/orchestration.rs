@@ -10,6 +10,7 @@ use runj::plan::facts;
 use runj::runtime::console::ConsoleWish;
 use runj::runtime::create::{CreateRequest, Created, create};
 use runj::runtime::delete::{Force, delete};
+use runj::runtime::gc::{self, Abandoned, Reason};
 use runj::runtime::kill::{Recipient, kill};
 use runj::runtime::list::{Row, list};
 use runj::runtime::start::start;
@@ -119,6 +120,14 @@ fn id() -> ContainerId {
 
 fn reap(created: &Created) {
     let _ = waitpid(Pid::from_raw(created.init.pid), None);
+}
+
+/// Changes the record on disk.
+fn edit(bench: &Bench, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = bench.store.directory(&id()).join("state.json");
+    let mut record = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut record);
+    std::fs::write(&path, record.to_string()).unwrap();
 }
 
 fn tree(root: &Path) -> Vec<PathBuf> {
@@ -300,11 +309,8 @@ fn a_pid_that_was_reused_is_not_signalled() {
     reap(&created);
     // Another process under the recorded pid: ours, with another start time. Linux counts those in ticks of 10 ms.
     std::thread::sleep(std::time::Duration::from_millis(30));
-    let path = bench.store.directory(&id()).join("state.json");
-    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-    record["init"]["pid"] = stranger.id().into();
-    std::fs::write(&path, record.to_string()).unwrap();
+    edit(&bench, |record| record["init"]["pid"] = stranger.id().into());
     assert_eq!(bench.status(), Status::Stopped);
     assert!(kill(&bench.runtime(), &id(), Signal::KILL, Recipient::Init).is_err());
     bench.delete(Force::Yes).unwrap();
@@ -318,10 +324,7 @@ fn a_pid_that_was_reused_is_not_signalled() {
 fn a_record_of_an_earlier_boot_is_stopped_and_releases_files_alone() {
     let bench = Bench::new("sleep");
     let created = bench.create().unwrap();
-    let path = bench.store.directory(&id()).join("state.json");
-    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    record["bootId"] = "an earlier one".into();
-    std::fs::write(&path, record.to_string()).unwrap();
+    edit(&bench, |record| record["bootId"] = "an earlier one".into());
     assert_eq!(bench.status(), Status::Stopped);
     // What is there under the same names now is not of that record.
     bench.delete(Force::No).unwrap();
@@ -365,4 +368,68 @@ fn of_many_starts_one_succeeds() {
     assert_eq!(bench.status(), Status::Running);
     bench.delete(Force::Yes).unwrap();
     reap(&created);
+}
+
+#[test]
+fn gc_takes_interrupted_creations_and_leaves_the_others() {
+    let bench = Bench::new("sleep");
+    let created = bench.create().unwrap();
+    let found = || gc::find(&bench.runtime()).unwrap();
+    assert_eq!(found(), [], "a container that waits for its start is its owner's");
+    edit(&bench, |record| record["stage"] = "creating".into());
+    assert_eq!(found(), [], "its creator, this process, lives");
+    edit(&bench, |record| record["creator"]["start"] = 1.into());
+    let interrupted = Abandoned::Container(id(), Reason::Interrupted);
+    assert_eq!(found(), std::slice::from_ref(&interrupted));
+    assert!(matches!(list(&bench.runtime()).unwrap().as_slice(), [Row::Container(_, Some(Reason::Interrupted))]));
+    assert!(gc::release(&bench.runtime(), &interrupted).unwrap());
+    reap(&created);
+    bench.assert_nothing_is_left("after gc");
+    assert!(!gc::release(&bench.runtime(), &interrupted).unwrap(), "it is gone");
+}
+
+#[test]
+fn gc_looks_again_before_it_releases() {
+    let bench = Bench::new("sleep");
+    let created = bench.create().unwrap();
+    let taken_for = Abandoned::Container(id(), Reason::NoRecord(String::new()));
+    assert!(!gc::release(&bench.runtime(), &taken_for).unwrap());
+    assert_eq!(bench.status(), Status::Created);
+    bench.delete(Force::Yes).unwrap();
+    reap(&created);
+}
+
+#[test]
+fn gc_takes_what_an_earlier_boot_left() {
+    let bench = Bench::new("sleep");
+    let created = bench.create().unwrap();
+    bench.delete(Force::Yes).unwrap();
+    reap(&created);
+    std::fs::create_dir_all(bench.store.directory(&id())).unwrap();
+    let torn = gc::find(&bench.runtime()).unwrap();
+    assert!(matches!(torn.as_slice(), [Abandoned::Container(_, Reason::NoRecord(_))]), "{torn:?}");
+    assert!(gc::release(&bench.runtime(), &torn[0]).unwrap());
+    let created = bench.create().unwrap();
+    edit(&bench, |record| record["bootId"] = "an earlier one".into());
+    let found = gc::find(&bench.runtime()).unwrap();
+    assert_eq!(found, [Abandoned::Container(id(), Reason::EarlierBoot)]);
+    assert!(gc::release(&bench.runtime(), &found[0]).unwrap());
+    assert_eq!(bench.store.ids().unwrap(), []);
+    nix::sys::signal::kill(Pid::from_raw(created.init.pid), nix::sys::signal::SIGKILL).unwrap();
+    reap(&created);
+}
+
+#[test]
+fn gc_takes_the_ruleset_of_a_container_whose_directory_was_removed() {
+    let bench = Bench::new("sleep");
+    let created = bench.create().unwrap();
+    assert_eq!(bench.kernel.world().rulesets.len(), 1);
+    nix::sys::signal::kill(Pid::from_raw(created.init.pid), nix::sys::signal::SIGKILL).unwrap();
+    reap(&created);
+    std::fs::remove_dir_all(bench.store.directory(&id())).unwrap();
+    let found = gc::find(&bench.runtime()).unwrap();
+    assert!(matches!(found.as_slice(), [Abandoned::Ruleset(_)]), "{found:?}");
+    assert!(gc::release(&bench.runtime(), &found[0]).unwrap());
+    assert_eq!(bench.kernel.world().rulesets.len(), 0);
+    assert_eq!(gc::find(&bench.runtime()).unwrap(), []);
 }

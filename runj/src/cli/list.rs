@@ -31,13 +31,15 @@ impl List {
     pub fn call(&self, runtime: &Runtime<'_, impl Kernel>) -> anyhow::Result<()> {
         let rows = list(runtime)?;
         for row in &rows {
-            if let Row::Broken { id, reason } = row {
-                log::warn!("{id}: {reason}");
+            match row {
+                Row::Broken { id, reason } => log::warn!("{id}: {reason}"),
+                Row::Container(state, Some(reason)) => log::warn!("{}: {reason}; runj gc releases it", state.id),
+                Row::Container(_, None) => {}
             }
         }
         if self.quiet {
             let ids = rows.iter().map(|row| match row {
-                Row::Container(state) => format!("{}\n", state.id),
+                Row::Container(state, _) => format!("{}\n", state.id),
                 Row::Broken { id, .. } => format!("{id}\n"),
             });
             return print(&ids.collect::<String>());
@@ -47,7 +49,7 @@ impl List {
                 let states: Vec<_> = rows
                     .iter()
                     .filter_map(|row| match row {
-                        Row::Container(state) => Some(state),
+                        Row::Container(state, _) => Some(state),
                         Row::Broken { .. } => None,
                     })
                     .collect();
@@ -56,10 +58,10 @@ impl List {
             Format::Table => {
                 let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "JAIL"].map(str::to_owned);
                 let lines = rows.iter().map(|row| match row {
-                    Row::Container(state) => [
+                    Row::Container(state, abandoned) => [
                         state.id.to_string(),
                         state.pid.unwrap_or(0).to_string(),
-                        state.status.to_string(),
+                        if abandoned.is_some() { "abandoned".to_owned() } else { state.status.to_string() },
                         state.bundle.display().to_string(),
                         state.created.clone(),
                         state.jail.jid.map_or_else(|| "-".to_owned(), |jid| jid.to_string()),

@@ -5,6 +5,7 @@
 mod container;
 mod demo;
 mod exec;
+mod gc;
 mod list;
 mod plan;
 mod run;
@@ -98,6 +99,8 @@ enum Command {
     Ps(list::Ps),
     /// List containers
     List(list::List),
+    /// Release what interrupted creations and earlier boots left
+    Gc(gc::Gc),
     /// Show what create would do with a bundle, for this system or the other one
     Plan(plan::PlanArgs),
     /// Write a sample config.json
@@ -231,6 +234,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         Command::Resume(args) => args.resume(&runtime)?,
         Command::Ps(args) => args.call(&runtime)?,
         Command::List(args) => args.call(&runtime)?,
+        Command::Gc(args) => args.call(&runtime)?,
         Command::Plan(args) => args.call(&runtime)?,
         Command::Spec(args) => args.call()?,
         Command::Demo { command } => command.call()?,

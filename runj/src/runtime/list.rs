@@ -1,5 +1,6 @@
 //! `list`: every container of the state root. Takes no lock and writes nothing.
 
+use super::gc::Reason;
 use super::{Result, Runtime};
 use crate::id::ContainerId;
 use crate::state::OciState;
@@ -9,9 +10,9 @@ use crate::sys::Kernel;
 /// One row of the list.
 #[derive(Debug)]
 pub enum Row {
-    /// A container.
-    Container(Box<OciState>),
-    /// A directory whose record is missing or unreadable; `delete --force` removes it.
+    /// A container, and why nobody will use it any more, if that is so.
+    Container(Box<OciState>, Option<Reason>),
+    /// A directory whose record is missing or unreadable; `delete --force` and `gc` remove it.
     Broken {
         /// Its id.
         id: ContainerId,
@@ -27,7 +28,7 @@ pub fn list<K: Kernel>(runtime: &Runtime<'_, K>) -> Result<Vec<Row>> {
         match runtime.store.read(&id) {
             Ok(record) => {
                 let status = runtime.status(&record)?;
-                rows.push(Row::Container(Box::new(OciState::new(&record, status))));
+                rows.push(Row::Container(Box::new(OciState::new(&record, status)), runtime.abandoned(&record)?));
             }
             // Deleted since the directory was read.
             Err(StateError::NotFound { .. }) => {}

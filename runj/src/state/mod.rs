@@ -88,6 +88,9 @@ pub struct Record {
     /// Its first process
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<ProcessIdentity>,
+    /// The process that creates it or did: while that lives, `creating` is true
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creator: Option<ProcessIdentity>,
     /// The boot it lives in, where the kernel tells
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
@@ -208,6 +211,7 @@ mod tests {
             stage,
             jid: None,
             init: Some(ProcessIdentity { pid: 7, start: 9 }),
+            creator: None,
             boot_id: None,
             created: String::new(),
             annotations: BTreeMap::new(),

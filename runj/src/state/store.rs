@@ -122,13 +122,19 @@ impl Store {
     pub fn create(&self, id: &ContainerId) -> Result<Locked> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(io(&self.root))?;
         let directory = self.directory(id);
-        match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                return Err(StateError::Exists { id: id.clone() });
+        loop {
+            match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    return Err(StateError::Exists { id: id.clone() });
+                }
+                other => other.map_err(io(&directory))?,
             }
-            other => other.map_err(io(&directory))?,
+            match self.lock(id) {
+                // Between these two calls the directory looks abandoned, and `gc` may have removed it.
+                Err(StateError::NotFound { .. }) => {}
+                other => return other,
+            }
         }
-        self.lock(id)
     }
 
     /// Locks a container, waiting for whoever holds it.
@@ -216,6 +222,12 @@ impl Store {
             write_json(&self.root.join(RULESETS), &owners)?;
         }
         Ok(())
+    }
+
+    /// The devfs rulesets whose containers are gone: a directory was removed by other means than `delete`.
+    pub fn orphaned_rulesets(&self) -> Result<Vec<u16>> {
+        let owners = self.ruleset_owners()?;
+        Ok(owners.into_iter().filter(|(_, owner)| !self.directory(owner).is_dir()).map(|(number, _)| number).collect())
     }
 
     fn lock_rulesets(&self) -> Result<Flock<File>> {
