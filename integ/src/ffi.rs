@@ -48,6 +48,8 @@ pub struct Spawn<'a> {
     pub nofile: Option<u64>,
     /// Die when the calling thread does.
     pub die_with_parent: bool,
+    /// Traced by the parent (Linux).
+    pub traced: bool,
     /// New namespaces (`CLONE_NEW*`; Linux).
     pub namespaces: i32,
     /// Namespaces to join (Linux).
@@ -121,6 +123,9 @@ unsafe fn child(
             if spawn.die_with_parent {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
             }
+            if spawn.traced && libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) != 0 {
+                return;
+            }
         }
         #[cfg(target_os = "freebsd")]
         if spawn.die_with_parent {
@@ -168,6 +173,18 @@ unsafe fn child(
         libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
         libc::execve(argv[0], argv.as_ptr(), envp.as_ptr());
     }
+}
+
+/// The system call that a traced process is about to make, with its arguments; none if it comes back from one.
+#[cfg(target_os = "linux")]
+pub fn entered_call(pid: nix::unistd::Pid) -> io::Result<Option<(i64, [u64; 6])>> {
+    let info = nix::sys::ptrace::syscall_info(pid)?;
+    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+        return Ok(None);
+    }
+    // SAFETY: this operation says that the kernel has filled this member of the union.
+    let entry = unsafe { info.u.entry };
+    Ok(Some((entry.nr as i64, entry.args)))
 }
 
 /// The wait status of a child, if it has ended. `None`: it still runs.

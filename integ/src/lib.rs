@@ -22,6 +22,8 @@ pub mod net;
 pub mod report;
 pub mod run;
 pub mod sweep;
+#[cfg(target_os = "linux")]
+pub mod trace;
 pub mod wait;
 
 pub use bundle::Bundle;

@@ -43,6 +43,7 @@ pub struct Program {
     signals: Vec<i32>,
     nofile: Option<u64>,
     die_with_parent: bool,
+    traced: bool,
     namespaces: i32,
     join: Vec<PathBuf>,
     deadline: Duration,
@@ -88,6 +89,7 @@ impl Program {
             signals: Vec::new(),
             nofile: None,
             die_with_parent: false,
+            traced: false,
             namespaces: 0,
             join: Vec::new(),
             deadline: wait::patience(),
@@ -222,6 +224,13 @@ impl Program {
         self
     }
 
+    /// Traced by its parent (ptrace(2)): it stops when it is executed.
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.traced = true;
+        self
+    }
+
     /// In new namespaces (`CLONE_NEW*`; Linux).
     #[must_use]
     pub fn namespaces(mut self, flags: i32) -> Self {
@@ -301,6 +310,7 @@ impl Program {
             signals: &self.signals,
             nofile: self.nofile,
             die_with_parent: self.die_with_parent,
+            traced: self.traced,
             namespaces: self.namespaces,
             join: &join.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(),
         })?;

@@ -378,7 +378,7 @@ fn gc_takes_interrupted_creations_and_leaves_the_others() {
     assert_eq!(found(), [], "a container that waits for its start is its owner's");
     edit(&bench, |record| record["stage"] = "creating".into());
     assert_eq!(found(), [], "its creator, this process, lives");
-    edit(&bench, |record| record["creator"]["start"] = 1.into());
+    edit(&bench, |record| record["operator"]["start"] = 1.into());
     let interrupted = Abandoned::Container(id(), Reason::Interrupted);
     assert_eq!(found(), std::slice::from_ref(&interrupted));
     assert!(matches!(list(&bench.runtime()).unwrap().as_slice(), [Row::Container(_, Some(Reason::Interrupted))]));
@@ -432,4 +432,42 @@ fn gc_takes_the_ruleset_of_a_container_whose_directory_was_removed() {
     assert!(gc::release(&bench.runtime(), &found[0]).unwrap());
     assert_eq!(bench.kernel.world().rulesets.len(), 0);
     assert_eq!(gc::find(&bench.runtime()).unwrap(), []);
+}
+
+#[test]
+fn a_start_that_was_killed_is_made_up_for() {
+    let bench = Bench::new("sleep");
+    let created = bench.create().unwrap();
+    edit(&bench, |record| record["stage"] = "starting".into());
+    let error = start(&bench.runtime(), &id()).unwrap_err();
+    assert!(error.to_string().contains("another start has taken it"), "{error}");
+    edit(&bench, |record| record["operator"]["start"] = 1.into());
+    assert_eq!(bench.status(), Status::Created);
+    start(&bench.runtime(), &id()).unwrap();
+    assert_eq!(bench.status(), Status::Running);
+    bench.delete(Force::Yes).unwrap();
+    reap(&created);
+}
+
+#[test]
+fn gc_takes_what_an_interrupted_removal_left() {
+    let bench = Bench::new("sleep");
+    std::fs::create_dir_all(bench.store.root()).unwrap();
+    let remains = |pid: u32| {
+        let directory = bench.store.root().join(format!(".removed-{pid}"));
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("plan.json"), "{}").unwrap();
+        directory
+    };
+    remains(std::process::id());
+    assert_eq!(gc::find(&bench.runtime()).unwrap(), [], "who removes it lives");
+    let left = Abandoned::Remains(remains(0x3fff_ffff));
+    assert_eq!(gc::find(&bench.runtime()).unwrap(), std::slice::from_ref(&left));
+    assert!(gc::release(&bench.runtime(), &left).unwrap());
+    // A process with the pid of one that was killed at it finds its own name taken.
+    let created = bench.create().unwrap();
+    bench.delete(Force::Yes).unwrap();
+    reap(&created);
+    bench.assert_nothing_is_left("after a removal under a taken name");
+    assert!(!bench.store.root().join(format!(".removed-{}", std::process::id())).exists());
 }

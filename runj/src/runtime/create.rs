@@ -164,7 +164,7 @@ impl<K: Kernel> Attempt<'_, K> {
             stage: Stage::Creating,
             jid: None,
             init: None,
-            creator: self.runtime.kernel.identity(nix::unistd::getpid().as_raw())?,
+            operator: self.runtime.this_process()?,
             boot_id: self.runtime.kernel.boot_id()?,
             created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
             annotations: self.plan.annotations.clone(),

@@ -1,6 +1,8 @@
 //! `gc`: what no living operation owns is released: interrupted creations, records of an earlier boot, rulesets of
 //! containers that are gone. Containers that have merely stopped are their owner's, and stay.
 
+use std::path::PathBuf;
+
 use super::{Result, Runtime, delete};
 use crate::id::ContainerId;
 use crate::resource::Boot;
@@ -36,6 +38,8 @@ pub enum Abandoned {
     Container(ContainerId, Reason),
     /// A devfs ruleset.
     Ruleset(u16),
+    /// What is left of the directory of a container that was deleted.
+    Remains(PathBuf),
 }
 
 impl std::fmt::Display for Abandoned {
@@ -43,6 +47,7 @@ impl std::fmt::Display for Abandoned {
         match self {
             Self::Container(id, reason) => write!(f, "container {id}: {reason}"),
             Self::Ruleset(number) => write!(f, "devfs ruleset {number}: its container is gone"),
+            Self::Remains(path) => write!(f, "{}: its removal was interrupted", path.display()),
         }
     }
 }
@@ -61,6 +66,8 @@ pub fn find<K: Kernel>(runtime: &Runtime<'_, K>) -> Result<Vec<Abandoned>> {
         };
         found.extend(reason.map(|reason| Abandoned::Container(id, reason)));
     }
+    let lives = |pid| runtime.kernel.identity(pid).is_ok_and(|process| process.is_some());
+    found.extend(runtime.store.remains(lives)?.into_iter().map(Abandoned::Remains));
     found.extend(runtime.store.orphaned_rulesets()?.into_iter().map(Abandoned::Ruleset));
     Ok(found)
 }
@@ -72,6 +79,10 @@ pub fn release<K: Kernel>(runtime: &Runtime<'_, K>, abandoned: &Abandoned) -> Re
         Abandoned::Ruleset(number) => {
             runtime.kernel.ruleset_remove(*number)?;
             runtime.store.release_ruleset(*number)?;
+            return Ok(true);
+        }
+        Abandoned::Remains(path) => {
+            runtime.store.remove_remains(path)?;
             return Ok(true);
         }
     };
@@ -97,10 +108,7 @@ impl<K: Kernel> Runtime<'_, K> {
         if self.boot_of(record)? == Boot::Earlier {
             return Ok(Some(Reason::EarlierBoot));
         }
-        let creator_lives = match record.creator {
-            Some(creator) => self.kernel.identity(creator.pid)? == Some(creator),
-            None => false,
-        };
-        Ok((record.stage == Stage::Creating && !creator_lives).then_some(Reason::Interrupted))
+        let interrupted = record.stage == Stage::Creating && !self.operator_lives(record)?;
+        Ok(interrupted.then_some(Reason::Interrupted))
     }
 }

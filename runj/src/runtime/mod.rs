@@ -27,6 +27,7 @@ use crate::plan::Problems;
 use crate::resource::{Boot, ReleaseError};
 use crate::state::store::{StateError, Store};
 use crate::state::{Observation, Record, Stage, Status};
+use crate::sys::process::ProcessIdentity;
 use crate::sys::{Kernel, SysError};
 
 /// What every verb works with.
@@ -162,6 +163,19 @@ impl<K: Kernel> Runtime<'_, K> {
         let now = self.kernel.boot_id()?;
         let differs = now.is_some() && record.boot_id.is_some() && now != record.boot_id;
         Ok(if differs { Boot::Earlier } else { Boot::Same })
+    }
+
+    /// Who this process is, to be recorded as the operator of a container.
+    fn this_process(&self) -> Result<Option<ProcessIdentity>> {
+        Ok(self.kernel.identity(nix::unistd::getpid().as_raw())?)
+    }
+
+    /// Whether the recorded operator is still at work.
+    fn operator_lives(&self, record: &Record) -> Result<bool> {
+        match record.operator {
+            Some(operator) => Ok(self.kernel.identity(operator.pid)? == Some(operator)),
+            None => Ok(false),
+        }
     }
 
     /// The status of a record, from what is alive now.

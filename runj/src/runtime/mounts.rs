@@ -7,7 +7,7 @@ use crate::id::Jid;
 use crate::plan::Plan;
 use crate::plan::mount::MountStep;
 use crate::resource::Resource;
-use crate::state::store::Locked;
+use crate::state::store::{ALIAS, Locked};
 use crate::sys::Kernel;
 use crate::sys::jail::HostFacts;
 use crate::sys::mount::{DeviceRule, MountRequest, TargetKind};
@@ -77,7 +77,7 @@ fn private_ruleset<K: Kernel>(runtime: &Runtime<'_, K>, locked: &Locked, rules: 
 pub fn mount_root_alias<K: Kernel>(runtime: &Runtime<'_, K>, locked: &Locked, plan: &Plan) -> Result<PathBuf> {
     let directory = locked.directory().canonicalize();
     let directory = directory.map_err(|error| Error::File { path: locked.directory().to_path_buf(), error })?;
-    let alias = directory.join("root");
+    let alias = directory.join(ALIAS);
     std::fs::create_dir(&alias).map_err(|error| Error::File { path: alias.clone(), error })?;
     locked.intend(&Resource::Mount { path: alias.clone(), before: runtime.kernel.mount_id(&alias)? })?;
     let mut request = MountRequest {
@@ -90,7 +90,7 @@ pub fn mount_root_alias<K: Kernel>(runtime: &Runtime<'_, K>, locked: &Locked, pl
         copy_up: false,
     };
     request.flags.read_only = true;
-    runtime.kernel.mount(None, &directory, Path::new("root"), &request).map_err(of_property("root.readonly"))?;
+    runtime.kernel.mount(None, &directory, Path::new(ALIAS), &request).map_err(of_property("root.readonly"))?;
     Ok(alias)
 }
 

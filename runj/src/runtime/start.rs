@@ -24,7 +24,13 @@ pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()
     let died = || Error::Died { id: id.clone(), what: "started" };
     // The reader first: what the entrypoint says must find one.
     let status = open_fifo(&directory.join("status.fifo"), OFlag::O_RDONLY).map_err(|_| died())?;
-    let start = open_start_fifo(&directory).map_err(|_| died())?;
+    let Ok(start) = open_start_fifo(&directory) else {
+        // An earlier start was killed after its byte, which has only now been obeyed.
+        return match runtime.status(&record)? {
+            Status::Running => Err(not_created(id, Status::Running)),
+            _ => Err(died()),
+        };
+    };
     entrypoint::signal_byte(start.as_fd(), START).map_err(|_| died())?;
     drop(start);
     unix::set_blocking(status.as_fd()).map_err(|_| died())?;
@@ -43,19 +49,23 @@ pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()
 
 /// Claims the start: of several at once, one gets it.
 fn take<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<Record> {
-    let needs = "only a created container can be started";
     let locked = runtime.store.lock(id)?;
     let record = runtime.store.read(id)?;
     let status = runtime.status(&record)?;
     if status != Status::Created {
-        return Err(Error::Status { id: id.clone(), status, needs });
+        return Err(not_created(id, status));
     }
-    if record.stage != Stage::Created {
+    // A start that was killed before it let the entrypoint go is made up for by the next one.
+    if record.stage != Stage::Created && runtime.operator_lives(&record)? {
         return Err(Error::Status { id: id.clone(), status, needs: "another start has taken it" });
     }
-    let record = Record { stage: Stage::Starting, ..record };
+    let record = Record { stage: Stage::Starting, operator: runtime.this_process()?, ..record };
     locked.save(&record)?;
     Ok(record)
+}
+
+fn not_created(id: &ContainerId, status: Status) -> Error {
+    Error::Status { id: id.clone(), status, needs: "only a created container can be started" }
 }
 
 /// A poststart hook that fails ends the container (runtime-spec 1.3, runtime.md "Lifecycle").

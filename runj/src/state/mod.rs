@@ -88,9 +88,9 @@ pub struct Record {
     /// Its first process
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<ProcessIdentity>,
-    /// The process that creates it or did: while that lives, `creating` is true
+    /// The process that creates or starts it, or did: who is dead has left it at that
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub creator: Option<ProcessIdentity>,
+    pub operator: Option<ProcessIdentity>,
     /// The boot it lives in, where the kernel tells
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
@@ -211,7 +211,7 @@ mod tests {
             stage,
             jid: None,
             init: Some(ProcessIdentity { pid: 7, start: 9 }),
-            creator: None,
+            operator: None,
             boot_id: None,
             created: String::new(),
             annotations: BTreeMap::new(),

@@ -7,6 +7,7 @@
 //! ROOT/ID/lock          flock(2), held while the record changes
 //! ROOT/ID/start.fifo, status.fifo   between `start` and the entrypoint
 //! ROOT/ID/root          the read-only alias of the root, where asked for
+//! ROOT/.removed-PID     a deleted container's directory, while PID removes it
 //! ROOT/.ruleset-owners  which devfs rulesets belong to which container
 //! ```
 //!
@@ -33,6 +34,10 @@ const RECORD: &str = "state.json";
 const PLAN: &str = "plan.json";
 const JOURNAL: &str = "journal";
 const LOCK: &str = "lock";
+/// Where the read-only alias of the root is mounted.
+pub const ALIAS: &str = "root";
+/// What the directory of a deleted container is called, before the pid of who removes it.
+const REMOVED: &str = ".removed-";
 const RULESETS: &str = ".ruleset-owners";
 const RULESETS_LOCK: &str = ".ruleset-owners.lock";
 
@@ -230,6 +235,29 @@ impl Store {
         Ok(owners.into_iter().filter(|(_, owner)| !self.directory(owner).is_dir()).map(|(number, _)| number).collect())
     }
 
+    /// The directories of deleted containers which those who removed them have left, since `lives` says no to their pids.
+    pub fn remains(&self, mut lives: impl FnMut(i32) -> bool) -> Result<Vec<PathBuf>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(io(&self.root))?,
+        };
+        let mut remains = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(io(&self.root))?;
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix(REMOVED)).and_then(|pid| pid.parse().ok());
+            if pid.is_some_and(|pid| !lives(pid)) {
+                remains.push(entry.path());
+            }
+        }
+        Ok(remains)
+    }
+
+    /// Removes what [`Store::remains`] found.
+    pub fn remove_remains(&self, directory: &Path) -> Result<()> {
+        remove_files(directory)
+    }
+
     fn lock_rulesets(&self) -> Result<Flock<File>> {
         let path = self.root.join(RULESETS_LOCK);
         let mut options = OpenOptions::new();
@@ -315,24 +343,35 @@ impl Locked {
         Ok(resources)
     }
 
-    /// Removes the container's directory and so its id. Its files are known by name: nothing is followed.
+    /// Removes the container's directory and so its id: at once for everybody who looks for it or waits for its lock, by
+    /// a new name. An alias of the root that is still mounted fails it before.
     pub fn remove(self) -> Result<()> {
-        let alias = self.directory.join("root");
+        let alias = self.directory.join(ALIAS);
         match std::fs::remove_dir(&alias) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(&alias)(error)),
             _ => {}
         }
-        // The lock goes last of the files, so that nobody takes a half-removed container for a whole one.
-        for entry in std::fs::read_dir(&self.directory).map_err(io(&self.directory))? {
-            let entry = entry.map_err(io(&self.directory))?;
-            if entry.file_name() != LOCK {
-                std::fs::remove_file(entry.path()).map_err(io(&entry.path()))?;
+        let removed = self.directory.with_file_name(format!("{REMOVED}{}", std::process::id()));
+        match std::fs::rename(&self.directory, &removed) {
+            // Left by a process that had this pid before.
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+                remove_files(&removed)?;
+                std::fs::rename(&self.directory, &removed)
             }
+            other => other,
         }
-        let lock = self.directory.join(LOCK);
-        std::fs::remove_file(&lock).map_err(io(&lock))?;
-        std::fs::remove_dir(&self.directory).map_err(io(&self.directory))
+        .map_err(io(&self.directory))?;
+        remove_files(&removed)
     }
+}
+
+/// Removes a directory with files in it. Nothing is followed.
+fn remove_files(directory: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(directory).map_err(io(directory))? {
+        let path = entry.map_err(io(directory))?.path();
+        std::fs::remove_file(&path).map_err(io(&path))?;
+    }
+    std::fs::remove_dir(directory).map_err(io(directory))
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

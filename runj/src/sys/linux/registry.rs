@@ -83,7 +83,15 @@ impl Registry {
         let name = name.map_or_else(|| jid.to_string(), str::to_owned);
         let this = processes::own_identity().map_err(Refusal::from)?;
         let holder = format!("{jid} {} {}", this.pid, this.start);
-        match symlink(&holder, self.name_link(&name)) {
+        let link = || symlink(&holder, self.name_link(&name));
+        let linked = match link() {
+            // Whoever began this directory was killed before it was whole.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(self.directory.join("names")).and_then(|()| link())
+            }
+            other => other,
+        };
+        match linked {
             Ok(()) => Ok(Claim { jid, name }),
             Err(error) => {
                 let _ = fs::remove_dir(self.jail_directory(jid));
@@ -237,11 +245,9 @@ impl Registry {
         Ok(holders.into_iter().flatten().map(|(jid, _)| jid).collect())
     }
 
-    /// Forgets a jid and its name; absence is success.
+    /// Forgets a jid and its name; absence is success. The name goes last: by it the next one finds what a process that
+    /// was killed in here left.
     pub fn remove(&self, jid: Jid, name: &str) -> nix::Result<()> {
-        if self.holder(name)?.is_some_and(|(holder, _)| holder == jid) {
-            absent_is_fine(std::fs::remove_file(self.name_link(name)))?;
-        }
         let directory = self.jail_directory(jid);
         absent_is_fine(std::fs::remove_file(directory.join("jail.json")))?;
         match std::fs::remove_dir(&directory) {
@@ -249,7 +255,11 @@ impl Registry {
                 absent_is_fine(std::fs::remove_dir_all(&directory))
             }
             other => absent_is_fine(other),
+        }?;
+        if self.holder(name)?.is_some_and(|(holder, _)| holder == jid) {
+            absent_is_fine(std::fs::remove_file(self.name_link(name)))?;
         }
+        Ok(())
     }
 }
 
