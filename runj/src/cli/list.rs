@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::print;
+use super::{print, shown};
 use crate::id::ContainerId;
 use crate::runtime::Runtime;
 use crate::runtime::list::{Row, list};
@@ -62,7 +62,7 @@ impl List {
                         state.id.to_string(),
                         state.pid.unwrap_or(0).to_string(),
                         if abandoned.is_some() { "abandoned".to_owned() } else { state.status.to_string() },
-                        state.bundle.display().to_string(),
+                        shown(&state.bundle.display().to_string()),
                         state.created.clone(),
                         state.jail.jid.map_or_else(|| "-".to_owned(), |jid| jid.to_string()),
                     ],

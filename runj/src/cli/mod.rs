@@ -202,12 +202,21 @@ fn parse_alone<A: Args>(args: &[OsString], name: &'static str, wrap: fn(A) -> Co
 
 /// One line on standard error, one object in the log.
 fn fail(message: &str, code: u8) -> ExitCode {
-    let line = message.replace('\n', " ");
+    let line = shown(&message.replace('\n', " "));
     if crate::log::has_file() {
         log::error!("{line}");
     }
     let _ = writeln!(std::io::stderr(), "runj: {line}");
     ExitCode::from(code)
+}
+
+/// A text for a terminal: what a name or a path may hold to command it is escaped.
+fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
 }
 
 fn init_log(global: &Global) -> std::io::Result<()> {
@@ -289,6 +298,11 @@ mod tests {
         let alone = parse(args(line)).unwrap();
         let among_all = Cli::try_parse_from(args(line)).unwrap();
         assert_eq!(format!("{alone:?}"), format!("{among_all:?}"));
+    }
+
+    #[test]
+    fn what_commands_a_terminal_is_escaped() {
+        assert_eq!(shown("/a\x1b[31m\n\u{9b}b ä"), "/a\\u{1b}[31m\\n\\u{9b}b ä");
     }
 
     #[rstest]

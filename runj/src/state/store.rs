@@ -81,6 +81,18 @@ pub enum StateError {
         /// Why.
         error: serde_json::Error,
     },
+    /// A state root in which somebody else may put what root will believe.
+    #[error("{path}: the directory for state must belong to {uid} and be writable by nobody else; it belongs to {owner}, mode {mode:o}", path = path.display())]
+    Untrusted {
+        /// The state root.
+        path: PathBuf,
+        /// Who it must belong to.
+        uid: u32,
+        /// Who it belongs to.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
+    },
     /// Every number is taken.
     #[error("no devfs ruleset is free: all from {FIRST_RULESET} to {} are taken", u16::MAX)]
     NoRuleset,
@@ -126,6 +138,7 @@ impl Store {
     /// Claims an id: exactly one caller gets it.
     pub fn create(&self, id: &ContainerId) -> Result<Locked> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(io(&self.root))?;
+        self.check_owner()?;
         let directory = self.directory(id);
         loop {
             match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
@@ -140,6 +153,15 @@ impl Store {
                 other => return other,
             }
         }
+    }
+
+    fn check_owner(&self) -> Result<()> {
+        let status = std::fs::metadata(&self.root).map_err(io(&self.root))?;
+        let (uid, owner, mode) = (nix::unistd::geteuid().as_raw(), status.uid(), status.mode() & 0o7777);
+        if owner == uid && mode & 0o022 == 0 {
+            return Ok(());
+        }
+        Err(StateError::Untrusted { path: self.root.clone(), uid, owner, mode })
     }
 
     /// Locks a container, waiting for whoever holds it.
@@ -425,6 +447,16 @@ mod tests {
         assert!(matches!(store.lock(&id("a")), Err(StateError::NotFound { .. })));
         store.create(&id("a")).unwrap();
         assert_eq!(store.ids().unwrap(), [id("a")]);
+    }
+
+    #[test]
+    fn a_root_that_others_may_write_to_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+        let error = Store::new(root.path()).create(&id("a")).unwrap_err();
+        assert!(error.to_string().ends_with("mode 1777"), "{error}");
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
     #[test]
