@@ -32,8 +32,10 @@ fn isolated(test: fn(&Place)) {
         println!("skipped: needs root");
         return;
     }
+    // Before the fork: in the child the hook's lock may be held by a thread that is not there.
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| std::panic::set_hook(Box::new(|info| drop(writeln!(std::io::stderr(), "{info}")))));
     let mut run = || {
-        std::panic::set_hook(Box::new(|info| drop(writeln!(std::io::stderr(), "{info}"))));
         let place = Place::new();
         test(&place);
         let root = place.top.path().to_str().unwrap().to_owned();
