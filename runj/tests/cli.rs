@@ -61,11 +61,66 @@ fn help_says_what_the_emulation_is_not() {
 #[case(&["kill", "c1", "NOPE"])]
 #[case(&["state", "../etc"])]
 #[case(&["state", ""])]
-#[case(&["checkpoint", "--help"])]
-#[case(&["restore", "--lsm-mount-context"])]
 #[case(&["--log-format", "xml", "list"])]
 fn usage_errors_end_with_1(#[case] args: &[&str]) {
     runj().args(args).assert().code(1);
+}
+
+/// podman takes success of `checkpoint --help` for "can checkpoint".
+#[rstest]
+#[case(&["checkpoint", "--help"])]
+#[case(&["checkpoint", "--image-path", "/x", "c1"])]
+#[case(&["--log-format=json", "restore", "--bundle", "/b", "--pid-file", "/p", "--detach", "c1"])]
+#[case(&["restore", "--lsm-mount-context"])]
+fn processes_cannot_be_saved(#[case] args: &[&str]) {
+    runj().args(args).assert().code(1).stderr(contains("not supported: the processes of a jail").and(one_line()));
+}
+
+#[test]
+fn features_are_a_document_of_the_spec() {
+    let output = runj().arg("features").output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    let features: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&features["ociVersionMin"], &features["ociVersionMax"]), (&"1.0.0".into(), &"1.3.0".into()));
+    let hooks = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    assert_eq!(features["hooks"], serde_json::json!(hooks));
+    for option in ["ro", "rbind", "nosuid", "tmpcopyup"] {
+        assert!(features["mountOptions"].as_array().unwrap().contains(&option.into()), "{option}");
+    }
+    if cfg!(target_os = "linux") {
+        assert!(features["annotations"]["runj.jails"].as_str().unwrap().contains("not a security boundary"));
+    }
+}
+
+#[rstest]
+#[case(&["update", "c1"], "nothing to change")]
+#[case(&["update", "--memory", "lots", "c1"], "is not a number of bytes")]
+#[case(&["update", "--cpus", "0", "c1"], "is not a positive number of processors")]
+#[case(&["update", "--cpu-share", "5", "--memory-swap", "-1", "c1"], "--cpu-share, --memory-swap: jails have no such limit")]
+#[case(&["update", "--resources", "/nonexistent", "c1"], "/nonexistent: no such file")]
+#[case(&["update", "--memory", "64m", "c1"], "container c1 does not exist")]
+#[case(&["events", "--interval", "0s", "c1"], "must be greater than zero")]
+#[case(&["events", "--stats", "c1"], "container c1 does not exist")]
+#[case(&["ps", "c1"], "container c1 does not exist")]
+#[case(&["ps", "c1", "-o", "pid"], "ps(1) is not run")]
+fn verbs_of_engines_refuse_in_words(#[case] args: &[&str], #[case] words: &str) {
+    if args[0] == "update" && !is_root() {
+        runj().args(args).assert().code(1).stderr(contains("update"));
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    runj().arg("--root").arg(root.path()).args(args).assert().code(1).stderr(contains(words));
+}
+
+#[rstest]
+#[case(r#"{"cpu":{"shares":5},"blockIO":{"weight":3}}"#, "jails have none of these limits: blockIO.weight, cpu.shares")]
+#[case("[]", "resources: must be an object")]
+#[case("{", "resources: EOF")]
+#[case(r#"{"memory":{"limit":"much"}}"#, "resources: memory.limit: ")]
+fn resources_are_read_from_standard_input(#[case] text: &str, #[case] words: &str) {
+    if is_root() {
+        runj().args(["update", "--resources=-", "c1"]).write_stdin(text).assert().code(1).stderr(contains(words));
+    }
 }
 
 #[test]

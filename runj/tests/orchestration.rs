@@ -5,16 +5,20 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use runj::config::resources::LinuxResources;
 use runj::id::ContainerId;
 use runj::plan::facts;
+use runj::plan::limit::Change;
 use runj::runtime::console::ConsoleWish;
 use runj::runtime::create::{CreateRequest, Created, create};
 use runj::runtime::delete::{Force, delete};
+use runj::runtime::events::{EventKind, once};
 use runj::runtime::gc::{self, Abandoned, Reason};
 use runj::runtime::kill::{Recipient, kill};
 use runj::runtime::list::{Row, list};
 use runj::runtime::start::start;
 use runj::runtime::state::state;
+use runj::runtime::update::update;
 use runj::runtime::{Error, Runtime};
 use runj::signal::Signal;
 use runj::state::Status;
@@ -470,4 +474,61 @@ fn gc_takes_what_an_interrupted_removal_left() {
     reap(&created);
     bench.assert_nothing_is_left("after a removal under a taken name");
     assert!(!bench.store.root().join(format!(".removed-{}", std::process::id())).exists());
+}
+
+/// The kernel's limits are the record's, whichever call of `update` fails.
+#[test]
+fn an_update_is_done_or_undone() {
+    let bench = Bench::new("sleep");
+    let created = bench.create().unwrap();
+    let before = bench.kernel.world().limits["c1"].clone();
+    let resources = LinuxResources::parse(br#"{"pids":{"limit":20},"memory":{"limit":1048576}}"#).unwrap().0;
+    let change = Change { resources, rules: vec!["openfiles:deny=9".to_owned()] };
+    let run = || update(&bench.runtime(), &id(), &change);
+    let stored = || bench.store.read(&id()).unwrap().limits;
+    assert_eq!(stored(), before);
+    bench.kernel.inject(Fault::Never);
+    let mut n = 0;
+    loop {
+        n += 1;
+        bench.kernel.inject(Fault::Parent(n));
+        let outcome = run();
+        bench.kernel.inject(Fault::Never);
+        if outcome.is_ok() {
+            break;
+        }
+        assert_eq!(bench.kernel.world().limits["c1"], before, "call {n}: {outcome:?}");
+        assert_eq!(stored(), before, "call {n}");
+    }
+    assert!(n > 3, "every call was made to fail: {n}");
+    let after = bench.kernel.world().limits["c1"].clone();
+    assert_eq!((after.pids, after.memory, stored()), (Some(20), Some(1 << 20), after.clone()));
+    // What asks for nothing new asks the kernel for nothing.
+    bench.kernel.inject(Fault::Never);
+    run().unwrap();
+    assert!(!bench.kernel.calls().contains(&"limits_replace"));
+    bench.delete(Force::Yes).unwrap();
+    reap(&created);
+    bench.assert_nothing_is_left("update and delete");
+}
+
+#[test]
+fn limits_of_an_update_survive_the_start_and_are_released() {
+    let bench = Bench::new("sleep");
+    let path = bench.bundle().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["linux"] = serde_json::json!({});
+    std::fs::write(path, config.to_string()).unwrap();
+    let created = bench.create().unwrap();
+    assert!(bench.kernel.world().limits.is_empty());
+    let change = Change { rules: vec!["openfiles:deny=9".to_owned()], ..Change::default() };
+    update(&bench.runtime(), &id(), &change).unwrap();
+    start(&bench.runtime(), &id()).unwrap();
+    assert_eq!(bench.store.read(&id()).unwrap().limits.rules, change.rules);
+    let stats = once(&bench.runtime(), &id()).unwrap();
+    assert!(matches!(stats, EventKind::Stats(stats) if stats.pids.current == 1));
+    bench.delete(Force::Yes).unwrap();
+    reap(&created);
+    bench.assert_nothing_is_left("update of a container without limits");
+    assert!(matches!(update(&bench.runtime(), &id(), &change), Err(Error::State(_))));
 }

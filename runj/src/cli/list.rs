@@ -1,16 +1,15 @@
-//! `list` and `ps`.
+//! `list`.
 
 use clap::{Args, ValueEnum};
 
 use super::{print, shown};
-use crate::id::ContainerId;
 use crate::runtime::Runtime;
 use crate::runtime::list::{Row, list};
 use crate::sys::Kernel;
 
 /// How rows are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     /// Columns
     Table,
     /// An array
@@ -77,35 +76,8 @@ impl List {
     }
 }
 
-#[derive(Debug, Args)]
-pub struct Ps {
-    /// How processes are shown
-    #[arg(short, long, value_enum, default_value = "table")]
-    format: Format,
-    /// The container's id
-    id: ContainerId,
-}
-
-impl Ps {
-    pub fn call(&self, runtime: &Runtime<'_, impl Kernel>) -> anyhow::Result<()> {
-        let record = runtime.store.read(&self.id)?;
-        let mut pids: Vec<i32> = match record.jid {
-            Some(jid) => runtime.kernel.members(jid)?.iter().map(|member| member.pid).collect(),
-            None => Vec::new(),
-        };
-        pids.sort_unstable();
-        match self.format {
-            Format::Json => print(&(serde_json::to_string(&pids)? + "\n")),
-            Format::Table => {
-                let rows = pids.iter().map(|pid| [pid.to_string()]);
-                print(&table(std::iter::once(["PID".to_owned()]).chain(rows)))
-            }
-        }
-    }
-}
-
 /// Columns of equal width, as tables of runc look.
-fn table<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {
+pub fn table<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = rows.collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();

@@ -4,11 +4,16 @@
 
 mod container;
 mod demo;
+mod events;
 mod exec;
+mod features;
 mod gc;
 mod list;
 mod plan;
+mod ps;
 mod run;
+mod unsupported;
+mod update;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -96,11 +101,23 @@ enum Command {
     /// Let a paused container go on
     Resume(container::Id),
     /// List the processes of a container, as the host numbers them
-    Ps(list::Ps),
+    Ps(ps::Ps),
     /// List containers
     List(list::List),
     /// Release what interrupted creations and earlier boots left
     Gc(gc::Gc),
+    /// Change the limits of a container
+    Update(update::Update),
+    /// Show what a container uses, and when memory was short
+    Events(events::Events),
+    /// Show what runj understands, as JSON
+    Features,
+    /// Not possible: a jail's processes cannot be saved
+    #[command(hide = true, disable_help_flag = true)]
+    Checkpoint(unsupported::Anything),
+    /// Not possible: a jail's processes cannot be saved
+    #[command(hide = true, disable_help_flag = true)]
+    Restore(unsupported::Anything),
     /// Show what create would do with a bundle, for this system or the other one
     Plan(plan::PlanArgs),
     /// Write a sample config.json
@@ -169,6 +186,11 @@ fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
         Some("run") => parse_alone(&args, "run", Command::Run),
         Some("exec") => parse_alone(&args, "exec", Command::Exec),
         Some("list") => parse_alone(&args, "list", Command::List),
+        Some("pause") => parse_alone(&args, "pause", Command::Pause),
+        Some("resume") => parse_alone(&args, "resume", Command::Resume),
+        Some("ps") => parse_alone(&args, "ps", Command::Ps),
+        Some("update") => parse_alone(&args, "update", Command::Update),
+        Some("events") => parse_alone(&args, "events", Command::Events),
         _ => Cli::try_parse_from(args),
     }
 }
@@ -244,6 +266,11 @@ fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         Command::Ps(args) => args.call(&runtime)?,
         Command::List(args) => args.call(&runtime)?,
         Command::Gc(args) => args.call(&runtime)?,
+        Command::Update(args) => args.call(&runtime)?,
+        Command::Events(args) => args.call(&runtime)?,
+        Command::Features => features::call()?,
+        Command::Checkpoint(_) => return Err(unsupported::error("checkpoint")),
+        Command::Restore(_) => return Err(unsupported::error("restore")),
         Command::Plan(args) => args.call(&runtime)?,
         Command::Spec(args) => args.call()?,
         Command::Demo { command } => command.call()?,
@@ -294,6 +321,12 @@ mod tests {
     #[case("runj run -d --keep c1")]
     #[case("runj exec -t -e A=1 c1 sh -c x --root /inside")]
     #[case("runj list -q -f json")]
+    #[case("runj pause c1")]
+    #[case("runj resume c1")]
+    #[case("runj ps --format json c1")]
+    #[case("runj update --resources=- c1")]
+    #[case("runj update --memory -1 --pids-limit 5 c1")]
+    #[case("runj events --stats --interval 1s c1")]
     fn a_verb_alone_parses_as_among_all(#[case] line: &str) {
         let alone = parse(args(line)).unwrap();
         let among_all = Cli::try_parse_from(args(line)).unwrap();
@@ -311,7 +344,9 @@ mod tests {
     #[case("runj kill c1 NOPE")]
     #[case("runj --root")]
     #[case("runj")]
-    #[case("runj checkpoint c1")]
+    #[case("runj update --memory x c1")]
+    #[case("runj events --interval 0s c1")]
+    #[case("runj run --checkpoint c1")]
     fn errors(#[case] line: &str) {
         assert!(parse(args(line)).is_err());
     }

@@ -7,6 +7,7 @@
 pub mod annotations;
 pub mod ext;
 pub mod freebsd;
+pub mod resources;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+use resources::LinuxResources;
 
 /// The largest configuration file that is read, in bytes.
 pub const MAX_CONFIG: u64 = 16 << 20;
@@ -220,44 +223,6 @@ pub struct LinuxNamespace {
     pub path: Option<PathBuf>,
 }
 
-/// What is taken of `linux.resources`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct LinuxResources {
-    /// `memory`
-    pub memory: LinuxMemory,
-    /// `pids`
-    pub pids: LinuxPids,
-    /// `cpu`
-    pub cpu: LinuxCpu,
-}
-
-/// What is taken of `linux.resources.memory`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct LinuxMemory {
-    /// `limit` in bytes; negative is no limit
-    pub limit: Option<i64>,
-}
-
-/// What is taken of `linux.resources.pids`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct LinuxPids {
-    /// `limit`; zero or negative is no limit
-    pub limit: Option<i64>,
-}
-
-/// What is taken of `linux.resources.cpu`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct LinuxCpu {
-    /// `quota` in microseconds; zero or negative is no limit
-    pub quota: Option<i64>,
-    /// `period` in microseconds
-    pub period: Option<u64>,
-}
-
 impl Config {
     /// Parses `config.json` and, where there is one, `runj.ext.json`, and merges all dialects.
     pub fn parse(config: &[u8], ext: Option<&[u8]>) -> Result<Self, ConfigError> {
@@ -278,15 +243,14 @@ impl Config {
 impl Process {
     /// Parses the file of `exec --process`.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let value: Value = parse_json("process.json", bytes)?;
-        let Value::Object(object) = value else {
-            return Err(ConfigError {
-                file: "process.json",
-                property: String::new(),
-                message: "must be an object".into(),
-            });
-        };
-        process_from(object, "process.json", "")
+        process_from(parse_object("process.json", bytes)?, "process.json", "")
+    }
+}
+
+fn parse_object(file: &'static str, bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
+    match parse_json(file, bytes)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(ConfigError { file, property: String::new(), message: "must be an object".into() }),
     }
 }
 

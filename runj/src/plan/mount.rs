@@ -50,6 +50,16 @@ const WITHOUT_EFFECT: &[&str] = &[
     "symfollow",
 ];
 
+/// Options that become flags of the mount.
+const FLAGS: &[&str] = &["ro", "rdonly", "noexec", "nosuid", "nodev", "noatime", "nosymfollow", "rbind", "tmpcopyup"];
+
+/// The options that are understood for every file system, sorted; others are handed to the file system.
+pub fn known_options() -> Vec<&'static str> {
+    let mut options: Vec<_> = FLAGS.iter().chain(WITHOUT_EFFECT).copied().collect();
+    options.sort_unstable();
+    options
+}
+
 /// The mounts, in the bundle's order.
 pub fn plan(config: &Config, bundle: &Path, facts: &HostFacts, problems: &mut Vec<Problem>) -> Vec<MountStep> {
     let devices = device::device_rules(config, problems);
@@ -231,6 +241,16 @@ mod tests {
             &steps(r#"{"destination":"/t","type":"tmpfs","options":["size=4m","mode=1777","inodes=9","huge"]}"#)[0];
         let keys: Vec<&str> = step.request.options.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["size", "mode", "inodes", "huge"]);
+    }
+
+    #[test]
+    fn known_options_do_not_reach_the_file_system() {
+        for option in known_options() {
+            let mount =
+                |fstype| format!(r#"{{"destination":"/t","type":"{fstype}","source":"/s","options":["{option}"]}}"#);
+            let fstype = if option.ends_with("tmpcopyup") { "tmpfs" } else { "nullfs" };
+            assert_eq!(steps(&mount(fstype))[0].request.options, [], "{option}");
+        }
     }
 
     #[test]

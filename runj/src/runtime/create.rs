@@ -167,6 +167,7 @@ impl<K: Kernel> Attempt<'_, K> {
             operator: self.runtime.this_process()?,
             boot_id: self.runtime.kernel.boot_id()?,
             created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+            limits: self.plan.limits.clone(),
             annotations: self.plan.annotations.clone(),
         })
     }

@@ -45,7 +45,6 @@ pub fn exec<K: Kernel>(runtime: &Runtime<'_, K>, request: &ExecRequest) -> Resul
         let needs = "programs can be executed in a running container only";
         return Err(Error::Status { id: request.id.clone(), status, needs });
     };
-    let plan = runtime.store.read_plan(&request.id)?;
     let console = Console::prepare(&request.console, request.process.terminal)?;
     let (report, their_report) = unix::pipe()?;
     let (slave, pty) = match request.process.terminal {
@@ -63,7 +62,7 @@ pub fn exec<K: Kernel>(runtime: &Runtime<'_, K>, request: &ExecRequest) -> Resul
         jid,
         root: &record.root,
         process: &request.process,
-        limits: &plan.limits,
+        limits: &record.limits,
         preserve_fds: request.preserve_fds,
         terminal: slave.as_ref().map(AsFd::as_fd),
         gate: Gate::Exec { report: their_report.as_fd() },

@@ -3,6 +3,7 @@
 pub mod console;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod foreground;
 pub mod gc;
@@ -13,6 +14,8 @@ pub mod pause;
 pub mod run;
 pub mod start;
 pub mod state;
+pub mod stats;
+pub mod update;
 
 use std::path::PathBuf;
 

@@ -41,7 +41,8 @@ pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()
         _ => return Err(died()),
     }
     let locked = runtime.store.lock(id)?;
-    let record = Record { stage: Stage::Running, ..record };
+    // Its limits may have been changed meanwhile.
+    let record = Record { stage: Stage::Running, ..locked.record()?.ok_or_else(died)? };
     locked.save(&record)?;
     drop(locked);
     poststart(runtime, &record)

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerId, Jid};
+use crate::sys::jail::Limits;
 use crate::sys::process::ProcessIdentity;
 
 /// The version of the record's format.
@@ -96,6 +97,9 @@ pub struct Record {
     pub boot_id: Option<String>,
     /// When it was created, RFC 3339
     pub created: String,
+    /// Its limits, as `create` set or `update` changed them
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
     /// Its annotations
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -214,6 +218,7 @@ mod tests {
             operator: None,
             boot_id: None,
             created: String::new(),
+            limits: Limits::default(),
             annotations: BTreeMap::new(),
         };
         assert_eq!(record.status(Observation { init_alive, waiting }), status);

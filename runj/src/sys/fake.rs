@@ -13,6 +13,7 @@ use super::jail::{HostFacts, JailParams, JailView, Limits};
 use super::mount::{DeviceRule, MountId, MountRequest, Resolved, TargetKind};
 use super::net::{InterfaceAlias, MovedInterface};
 use super::process::{Credentials, ProcessIdentity, Pty, Rlimit};
+use super::usage::{CpuTime, ProcessView, Usage};
 use super::{Host, Interfaces, Jails, Mounts, Processes, Result, SysError, beneath, unix};
 use crate::id::Jid;
 
@@ -30,7 +31,7 @@ pub struct World {
     /// Interfaces: name → the jail that has it.
     pub interfaces: BTreeMap<String, Option<Jid>>,
     /// Jails with limits.
-    pub limits: BTreeSet<String>,
+    pub limits: BTreeMap<String, Limits>,
 }
 
 #[derive(Debug, Default)]
@@ -164,10 +165,22 @@ impl Jails for FakeHost {
         Ok(())
     }
 
-    fn limits_add(&self, jail: &str, _: &Limits) -> Result<()> {
+    fn limits_add(&self, jail: &str, limits: &Limits) -> Result<()> {
         self.call("limits_add")?;
-        self.state.borrow_mut().world.limits.insert(jail.to_owned());
+        self.state.borrow_mut().world.limits.insert(jail.to_owned(), limits.clone());
         Ok(())
+    }
+
+    fn limits_replace(&self, jail: &str, _: &Limits, new: &Limits) -> Result<()> {
+        let outcome = self.call("limits_replace");
+        // Half of it was done when it failed.
+        self.state.borrow_mut().world.limits.insert(jail.to_owned(), new.clone());
+        outcome
+    }
+
+    fn usage(&self, _: &str, _: &Limits) -> Result<Usage> {
+        self.call("usage")?;
+        Ok(Usage::default())
     }
 
     fn limits_join(&self, _: &Limits) -> Result<()> {
@@ -301,6 +314,22 @@ impl Processes for FakeHost {
     fn members(&self, jid: Jid) -> Result<Vec<ProcessIdentity>> {
         self.call("members")?;
         Ok(self.living(jid))
+    }
+
+    fn views(&self, jid: Jid) -> Result<Vec<ProcessView>> {
+        self.call("views")?;
+        let view = |identity: ProcessIdentity| ProcessView {
+            identity,
+            parent: 1,
+            uid: 0,
+            terminal: None,
+            age: std::time::Duration::from_secs(100),
+            cpu: CpuTime::default(),
+            children: CpuTime::default(),
+            resident: 4096,
+            command: "[fake]".to_owned(),
+        };
+        Ok(self.living(jid).into_iter().map(view).collect())
     }
 
     fn signal_all(&self, jid: Jid, signal: i32) -> Result<bool> {

@@ -13,6 +13,7 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod unix;
+pub mod usage;
 
 use std::path::Path;
 
@@ -24,6 +25,7 @@ use jail::{HostFacts, JailParams, JailView, Limits};
 use mount::{DeviceRule, MountId, MountRequest, Resolved, TargetKind};
 use net::{InterfaceAlias, MovedInterface};
 use process::{Credentials, ProcessIdentity, Pty, Rlimit};
+use usage::{ProcessView, Usage};
 
 #[cfg(target_os = "freebsd")]
 #[path = "freebsd/mod.rs"]
@@ -62,7 +64,7 @@ impl SysError {
 /// The outcome of a question to the kernel.
 pub type Result<T, E = SysError> = std::result::Result<T, E>;
 
-/// Jails: jail_set(2), jail_get(2), jail_attach(2), jail_remove(2), rctl_add_rule(2).
+/// Jails: jail_set(2), jail_get(2), jail_attach(2), jail_remove(2), rctl_add_rule(2), rctl_get_racct(2).
 pub trait Jails {
     /// What this machine's kernel can do.
     fn facts(&self) -> Result<HostFacts>;
@@ -90,6 +92,13 @@ pub trait Jails {
 
     /// Applies limits to the jail of this name, which need not exist yet (rctl(8)).
     fn limits_add(&self, jail: &str, limits: &Limits) -> Result<()>;
+
+    /// Puts `new` limits into the place of `old` ones of the jail of this name. The cgroup is the same in both. After
+    /// an error some are the new ones: the same with both exchanged takes them back.
+    fn limits_replace(&self, jail: &str, old: &Limits, new: &Limits) -> Result<()>;
+
+    /// What the kernel's account says of the jail of this name with these limits; empty where it keeps none.
+    fn usage(&self, jail: &str, limits: &Limits) -> Result<Usage>;
 
     /// Puts the calling process under limits that do not follow from the jail alone (a cgroup).
     fn limits_join(&self, limits: &Limits) -> Result<()>;
@@ -168,6 +177,9 @@ pub trait Processes {
 
     /// The living processes of the jail, as the host numbers them. On Linux without the jail's keeper.
     fn members(&self, jid: Jid) -> Result<Vec<ProcessIdentity>>;
+
+    /// The same processes with what ps(1) shows of them.
+    fn views(&self, jid: Jid) -> Result<Vec<ProcessView>>;
 
     /// Sends a signal to every process of the jail in one call (kill(-1) from inside); false if there is none.
     fn signal_all(&self, jid: Jid, signal: i32) -> Result<bool>;

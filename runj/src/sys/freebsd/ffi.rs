@@ -137,6 +137,7 @@ pub fn jail_remove(jid: c_int) -> nix::Result<()> {
 
 unsafe extern "C" {
     fn rctl_add_rule(inbuf: *const c_char, inlen: usize, outbuf: *mut c_char, outlen: usize) -> c_int;
+    fn rctl_get_racct(inbuf: *const c_char, inlen: usize, outbuf: *mut c_char, outlen: usize) -> c_int;
     fn rctl_remove_rule(inbuf: *const c_char, inlen: usize, outbuf: *mut c_char, outlen: usize) -> c_int;
 }
 
@@ -152,6 +153,17 @@ pub fn rule_remove(filter: &CStr) -> nix::Result<()> {
     let bytes = filter.to_bytes_with_nul();
     // SAFETY: as for rctl_add_rule.
     Errno::result(unsafe { rctl_remove_rule(bytes.as_ptr().cast(), bytes.len(), ptr::null_mut(), 0) }).map(drop)
+}
+
+/// rctl_get_racct(2): what the subject of the filter uses, as `RESOURCE=AMOUNT,…`.
+pub fn racct(filter: &CStr) -> nix::Result<String> {
+    // Two dozen names and numbers; a kernel that has more to say answers ERANGE.
+    let mut answer = vec![0u8; 8192];
+    let bytes = filter.to_bytes_with_nul();
+    let (buffer, length) = (answer.as_mut_ptr().cast(), answer.len());
+    // SAFETY: reads as many bytes as are said to be there, and writes no more than there is room for.
+    Errno::result(unsafe { rctl_get_racct(bytes.as_ptr().cast(), bytes.len(), buffer, length) })?;
+    Ok(text(&answer).to_string_lossy().into_owned())
 }
 
 /// unmount(2).

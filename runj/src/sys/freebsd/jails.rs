@@ -10,6 +10,7 @@ use super::ffi::{self, Options};
 use super::{Host, rctl};
 use crate::id::Jid;
 use crate::sys::jail::{HostFacts, JailParams, JailView, Limits, ParamValue, System};
+use crate::sys::usage::Usage;
 use crate::sys::{Jails, Result, SysError};
 
 /// How long a jail may take to die. A fork storm was seen to take 64 ms.
@@ -94,6 +95,14 @@ impl Jails for Host {
 
     fn limits_add(&self, jail: &str, limits: &Limits) -> Result<()> {
         rctl::add(jail, limits)
+    }
+
+    fn limits_replace(&self, jail: &str, old: &Limits, new: &Limits) -> Result<()> {
+        rctl::replace(jail, old, new)
+    }
+
+    fn usage(&self, jail: &str, _limits: &Limits) -> Result<Usage> {
+        rctl::usage(jail)
     }
 
     fn limits_join(&self, _limits: &Limits) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Processes: the kernel's list, signals, terminals, and what a child does to itself.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -11,6 +12,7 @@ use super::ffi::{self, Process};
 use super::{Host, inside, jails};
 use crate::id::Jid;
 use crate::sys::process::{Credentials, ProcessIdentity, Pty, Rlimit};
+use crate::sys::usage::{CpuTime, ProcessView, command_line};
 use crate::sys::{Processes, Result, SysError, unix};
 
 impl Processes for Host {
@@ -39,21 +41,12 @@ impl Processes for Host {
     }
 
     fn members(&self, jid: Jid) -> Result<Vec<ProcessIdentity>> {
-        let failed = |errno| SysError::new(format!("processes of jail {jid}"), errno);
-        let Some(children) = jails::number(jid, "children.cur")? else { return Ok(Vec::new()) };
-        let list = living(&[libc::KERN_PROC_PROC, 0]).map_err(failed)?;
-        // Whether a jail is this one or a descendant of it.
-        let mut inside = BTreeMap::from([(0, false), (jid.0, true)]);
-        let mut members = Vec::new();
-        for (process, identity) in list {
-            if children > 0 && !inside.contains_key(&process.jid) {
-                classify(process.jid, &mut inside)?;
-            }
-            if inside.get(&process.jid) == Some(&true) {
-                members.push(identity);
-            }
-        }
-        Ok(members)
+        Ok(members(jid)?.into_iter().map(|(_, identity)| identity).collect())
+    }
+
+    fn views(&self, jid: Jid) -> Result<Vec<ProcessView>> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(members(jid)?.into_iter().map(|(process, identity)| view(&process, identity, now)).collect())
     }
 
     fn signal_all(&self, jid: Jid, signal: i32) -> Result<bool> {
@@ -109,6 +102,43 @@ impl Processes for Host {
             ffi::set_login(c"").map_err(|errno| SysError::new("login name", errno))?;
         }
         setuid(Uid::from_raw(*uid)).map_err(|errno| SysError::new(format!("user {uid}"), errno))
+    }
+}
+
+/// The living processes of a jail and of those below it.
+fn members(jid: Jid) -> Result<Vec<(Process, ProcessIdentity)>> {
+    let failed = |errno| SysError::new(format!("processes of jail {jid}"), errno);
+    let Some(children) = jails::number(jid, "children.cur")? else { return Ok(Vec::new()) };
+    let list = living(&[libc::KERN_PROC_PROC, 0]).map_err(failed)?;
+    // Whether a jail is this one or a descendant of it.
+    let mut inside = BTreeMap::from([(0, false), (jid.0, true)]);
+    let mut members = Vec::new();
+    for (process, identity) in list {
+        if children > 0 && !inside.contains_key(&process.jid) {
+            classify(process.jid, &mut inside)?;
+        }
+        if inside.get(&process.jid) == Some(&true) {
+            members.push((process, identity));
+        }
+    }
+    Ok(members)
+}
+
+/// What ps(1) shows of a process; `now` is the time after 1970.
+fn view(process: &Process, identity: ProcessIdentity, now: Duration) -> ProcessView {
+    let micros = |number: i64| Duration::from_micros(number.try_into().unwrap_or(0));
+    let cpu = |(user, system): (i64, i64)| CpuTime::of(micros(user), micros(system));
+    let page = u64::try_from(ffi::page_size()).unwrap_or(0);
+    ProcessView {
+        identity,
+        parent: process.parent,
+        uid: process.uid,
+        terminal: ffi::terminal_name(process.terminal),
+        age: now.saturating_sub(micros(process.start)),
+        cpu: cpu(process.cpu),
+        children: cpu(process.children),
+        resident: u64::try_from(process.resident).unwrap_or(0).saturating_mul(page),
+        command: command_line(&ffi::arguments(process.pid), &process.name()),
     }
 }
 

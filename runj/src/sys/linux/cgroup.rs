@@ -18,9 +18,15 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// How long a cgroup may stay busy with the dead.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Why a limit cannot be applied to a container without a cgroup.
+const UNNAMED: &str = "a limit needs a cgroup, and none is named (linux.cgroupsPath)";
+
+/// The controller, its file, what is written into it.
+type Setting = (&'static str, &'static str, String);
+
 /// How cgroups are mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Layout {
+pub(super) enum Layout {
     /// One tree.
     Unified(PathBuf),
     /// One tree for each of these controllers.
@@ -30,7 +36,8 @@ enum Layout {
 /// The controllers that are used; the first three carry limits, cpuacct statistics.
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
 
-fn layout() -> Option<Layout> {
+/// How they are mounted here; none if they are not.
+pub(super) fn layout() -> Option<Layout> {
     let root = Path::new(ROOT);
     if statfs(root).ok()?.filesystem_type() == FsType(0x6367_7270) {
         return Some(Layout::Unified(root.to_owned()));
@@ -58,8 +65,8 @@ impl Layout {
         }
     }
 
-    /// What is written where for the limits: the controller, the file, the text.
-    fn settings(&self, limits: &Limits) -> Vec<(&'static str, &'static str, String)> {
+    /// What is written where for the limits.
+    fn settings(&self, limits: &Limits) -> Vec<Setting> {
         let unified = matches!(self, Self::Unified(_));
         let mut list = Vec::new();
         if let Some(memory) = limits.memory {
@@ -79,8 +86,26 @@ impl Layout {
         list
     }
 
+    /// What lifts the limits that `new` lacks.
+    fn lifted(&self, old: &Limits, new: &Limits) -> Vec<Setting> {
+        let unified = matches!(self, Self::Unified(_));
+        let mut list = Vec::new();
+        if old.memory.is_some() && new.memory.is_none() {
+            let setting = if unified { ("memory.max", "max") } else { ("memory.limit_in_bytes", "-1") };
+            list.push(("memory", setting.0, setting.1.to_owned()));
+        }
+        if old.pids.is_some() && new.pids.is_none() {
+            list.push(("pids", "pids.max", "max".to_owned()));
+        }
+        if old.cpu.is_some() && new.cpu.is_none() {
+            let setting = if unified { ("cpu.max", "max") } else { ("cpu.cfs_quota_us", "-1") };
+            list.push(("cpu", setting.0, setting.1.to_owned()));
+        }
+        list
+    }
+
     /// The directory of a controller.
-    fn directory(&self, controller: &str, group: &Path) -> Option<PathBuf> {
+    pub(super) fn directory(&self, controller: &str, group: &Path) -> Option<PathBuf> {
         match self {
             Self::Unified(root) => Some(root.join(group)),
             Self::Split(trees) => trees.iter().find(|(name, _)| *name == controller).map(|(_, tree)| tree.join(group)),
@@ -89,7 +114,7 @@ impl Layout {
 }
 
 /// The cgroup below the mounts, never above.
-fn group(limits: &Limits) -> Result<Option<PathBuf>> {
+pub(super) fn group(limits: &Limits) -> Result<Option<PathBuf>> {
     let Some(path) = &limits.cgroup else { return Ok(None) };
     let below: PathBuf = path.components().filter(|part| !matches!(part, Component::RootDir)).collect();
     let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
@@ -110,16 +135,12 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> SysError {
 
 /// Makes the cgroup, unless it is there, and sets its limits.
 pub fn add(limits: &Limits) -> Result<()> {
-    if !limits.rules.is_empty() {
-        let words = "Linux has no rctl; use memory, pids or cpu";
-        return Err(SysError::with_message(format!("rctl {}", limits.rules.join(" ")), Errno::EOPNOTSUPP, words));
-    }
+    check_rules(limits)?;
     let Some(group) = group(limits)? else {
         return if limits.is_empty() {
             Ok(())
         } else {
-            let words = "a limit needs a cgroup, and none is named (linux.cgroupsPath)";
-            Err(SysError::with_message(property(limits), Errno::EINVAL, words))
+            Err(SysError::with_message(property(limits), Errno::EINVAL, UNNAMED))
         };
     };
     let Some(layout) = layout() else {
@@ -137,8 +158,12 @@ pub fn add(limits: &Limits) -> Result<()> {
     if let Layout::Unified(root) = &layout {
         delegate(root, &group);
     }
-    for (controller, file, text) in layout.settings(limits) {
-        let directory = layout.directory(controller, &group).filter(|directory| directory.join(file).exists());
+    write(&layout, &group, layout.settings(limits), limits)
+}
+
+fn write(layout: &Layout, group: &Path, settings: Vec<Setting>, limits: &Limits) -> Result<()> {
+    for (controller, file, text) in settings {
+        let directory = layout.directory(controller, group).filter(|directory| directory.join(file).exists());
         let Some(directory) = directory else {
             let words = format!("the {controller} controller is not available");
             return Err(SysError::with_message(property(limits), Errno::EOPNOTSUPP, words));
@@ -147,6 +172,31 @@ pub fn add(limits: &Limits) -> Result<()> {
         fs::write(&path, text).map_err(failed(&path))?;
     }
     Ok(())
+}
+
+/// Writes other limits into the cgroup, which is there.
+pub fn replace(old: &Limits, new: &Limits) -> Result<()> {
+    check_rules(new)?;
+    let Some(group) = group(new)? else {
+        return Err(SysError::with_message(property(new), Errno::EINVAL, UNNAMED));
+    };
+    let Some(layout) = layout() else {
+        return Err(SysError::with_message(
+            property(new),
+            Errno::EOPNOTSUPP,
+            format!("no writable cgroup below {ROOT}"),
+        ));
+    };
+    write(&layout, &group, layout.lifted(old, new), old)?;
+    write(&layout, &group, layout.settings(new), new)
+}
+
+fn check_rules(limits: &Limits) -> Result<()> {
+    if limits.rules.is_empty() {
+        return Ok(());
+    }
+    let words = "Linux has no rctl; use memory, pids or cpu";
+    Err(SysError::with_message(format!("rctl {}", limits.rules.join(" ")), Errno::EOPNOTSUPP, words))
 }
 
 /// Version 2: hands the controllers down to the group's parents. Where that cannot be, the limit's file is missing,
@@ -240,6 +290,16 @@ mod tests {
             layout.settings(&limits).into_iter().map(|(_, file, text)| format!("{file}={text}")).collect::<Vec<_>>()
         };
         assert_eq!(files(Layout::Unified(ROOT.into())), ["memory.max=1", "pids.max=2", "cpu.max=3 4"]);
+        let lifted = |layout: Layout| {
+            layout
+                .lifted(&limits, &Limits::default())
+                .into_iter()
+                .map(|(_, file, text)| format!("{file}={text}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lifted(Layout::Unified(ROOT.into())), ["memory.max=max", "pids.max=max", "cpu.max=max"]);
+        assert_eq!(lifted(Layout::Split(vec![])), ["memory.limit_in_bytes=-1", "pids.max=max", "cpu.cfs_quota_us=-1"]);
+        assert_eq!(Layout::Split(vec![]).lifted(&limits, &limits), []);
         let split = ["memory.limit_in_bytes=1", "pids.max=2", "cpu.cfs_period_us=4", "cpu.cfs_quota_us=3"];
         assert_eq!(files(Layout::Split(vec![])), split);
     }

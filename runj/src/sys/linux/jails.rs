@@ -16,9 +16,10 @@ use nix::unistd::{Pid, chdir, pivot_root};
 use super::keeper::{Keeper, Task};
 use super::params::{self, Refusal, Space, Wanted};
 use super::registry::{Claim, Jail};
-use super::{Host, capabilities, cgroup, ffi, filesystem, interfaces, namespaces, processes};
+use super::{Host, capabilities, cgroup, ffi, filesystem, interfaces, namespaces, processes, usage};
 use crate::id::Jid;
 use crate::sys::jail::{HostFacts, JailParams, JailView, Limits, System};
+use crate::sys::usage::Usage;
 use crate::sys::{Jails, Result, SysError};
 
 /// How long the processes of a jail may take to die.
@@ -257,6 +258,14 @@ impl Jails for Host {
 
     fn limits_add(&self, _jail: &str, limits: &Limits) -> Result<()> {
         cgroup::add(limits)
+    }
+
+    fn limits_replace(&self, _jail: &str, old: &Limits, new: &Limits) -> Result<()> {
+        cgroup::replace(old, new)
+    }
+
+    fn usage(&self, _jail: &str, limits: &Limits) -> Result<Usage> {
+        usage::usage(limits)
     }
 
     fn limits_join(&self, limits: &Limits) -> Result<()> {

@@ -17,6 +17,8 @@ mod netlink;
 mod params;
 mod processes;
 mod registry;
+mod usage;
+mod views;
 
 use std::cell::OnceCell;
 use std::os::fd::OwnedFd;

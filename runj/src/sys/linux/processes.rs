@@ -13,9 +13,10 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use super::registry::{Jail, errno};
-use super::{Host, ffi, namespaces};
+use super::{Host, ffi, namespaces, views};
 use crate::id::Jid;
 use crate::sys::process::{Credentials, ProcessIdentity, Pty, Rlimit};
+use crate::sys::usage::ProcessView;
 use crate::sys::{Processes, Result, SysError, beneath, unix};
 
 /// The pid of the calling process.
@@ -51,12 +52,17 @@ impl Stat {
     }
 }
 
-/// Reads state and start time (fields 3 and 22) of proc_pid_stat(5); the name, field 2, may hold anything.
-fn parse_stat(text: &[u8]) -> Option<Stat> {
+/// The fields of proc_pid_stat(5) from the third on; the name, field 2, may hold anything.
+pub fn stat_fields(text: &[u8]) -> Option<impl Iterator<Item = &str>> {
     let after = text.iter().rposition(|&byte| byte == b')')? + 2;
-    let mut fields = text.get(after..)?.split(|&byte| byte == b' ');
-    let state = *fields.next()?.first()?;
-    let start = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?;
+    Some(text.get(after..)?.split(|&byte| byte == b' ').map(|field| std::str::from_utf8(field).unwrap_or_default()))
+}
+
+/// Reads state and start time (fields 3 and 22).
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let mut fields = stat_fields(text)?;
+    let state = *fields.next()?.as_bytes().first()?;
+    let start = fields.nth(18)?.parse().ok()?;
     Some(Stat { state, start })
 }
 
@@ -199,6 +205,11 @@ impl Processes for Host {
             Some(jail) => members(jail.keeper.pid).map_err(failed),
             None => Ok(Vec::new()),
         }
+    }
+
+    fn views(&self, jid: Jid) -> Result<Vec<ProcessView>> {
+        let members = self.members(jid)?;
+        views::views(&members).map_err(|errno| SysError::new(format!("jail {jid}: processes"), errno))
     }
 
     fn signal_all(&self, jid: Jid, number: i32) -> Result<bool> {

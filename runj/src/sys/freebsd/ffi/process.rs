@@ -1,11 +1,11 @@
 //! What a process asks about others and does to itself.
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{sysctl, sysctl_value};
+use super::{chars, sysctl, sysctl_value};
 
 /// An entry of the kernel's process list.
 #[derive(Clone, Copy, Debug)]
@@ -16,11 +16,49 @@ pub struct Process {
     pub jid: i32,
     /// When it started, in microseconds after 1970 by the present clock.
     pub start: i64,
+    /// Its parent.
+    pub parent: i32,
+    /// Its effective user id.
+    pub uid: u32,
+    /// The device number of its controlling terminal.
+    pub terminal: libc::dev_t,
+    /// Its CPU time in programs and in the kernel, in microseconds.
+    pub cpu: (i64, i64),
+    /// The same of its children that ended and were waited for.
+    pub children: (i64, i64),
+    /// Its resident memory, in pages.
+    pub resident: libc::segsz_t,
+    /// Its program's name, with NULs behind it.
+    name: [c_char; libc::COMMLEN + 1],
     /// Whether it is only waiting to be reaped.
     pub zombie: bool,
 }
 
 const _: () = assert!(size_of::<libc::kinfo_proc>() == 1088);
+
+impl Process {
+    /// Its program's name.
+    pub fn name(&self) -> String {
+        chars(&self.name).to_string_lossy().into_owned()
+    }
+}
+
+/// The arguments of a process (`kern.proc.args`), each with a NUL behind it; none for one that has none or is gone.
+pub fn arguments(pid: i32) -> Vec<u8> {
+    sysctl(&[libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_ARGS, pid]).unwrap_or_default()
+}
+
+/// The name of a terminal's device, without `/dev/` (devname(3)); none if there is none.
+pub fn terminal_name(device: libc::dev_t) -> Option<String> {
+    // sys/param.h: NODEV.
+    if device == libc::dev_t::MAX {
+        return None;
+    }
+    let mut name: [c_char; 64] = [0; 64];
+    // SAFETY: writes a C string of at most the length that is said to be there, and returns it or null.
+    let found = unsafe { libc::devname_r(device, libc::S_IFCHR, name.as_mut_ptr(), 64) };
+    (!found.is_null()).then(|| chars(&name).to_string_lossy().into_owned())
+}
 
 /// The processes that `kern.proc` lists under these numbers (sys/sysctl.h: `KERN_PROC_PROC`, `KERN_PROC_PID`).
 pub fn processes(what: &[c_int]) -> nix::Result<Vec<Process>> {
@@ -36,6 +74,13 @@ fn process(entry: &[u8]) -> Process {
         pid: entry.ki_pid,
         jid: entry.ki_jid,
         start: microseconds(entry.ki_start),
+        parent: entry.ki_ppid,
+        uid: entry.ki_uid,
+        terminal: entry.ki_tdev,
+        cpu: (microseconds(entry.ki_rusage.ru_utime), microseconds(entry.ki_rusage.ru_stime)),
+        children: (microseconds(entry.ki_rusage_ch.ru_utime), microseconds(entry.ki_rusage_ch.ru_stime)),
+        resident: entry.ki_rssize,
+        name: entry.ki_comm,
         zombie: entry.ki_stat == libc::SZOMB,
     }
 }
@@ -52,6 +97,12 @@ pub fn boot_time() -> nix::Result<i64> {
     }
     // SAFETY: the bytes are a struct timeval, two integers.
     Ok(microseconds(unsafe { value.as_ptr().cast::<libc::timeval>().read_unaligned() }))
+}
+
+/// Bytes of a page (getpagesize(3)).
+pub fn page_size() -> c_int {
+    // SAFETY: takes nothing.
+    unsafe { libc::getpagesize() }
 }
 
 /// procctl(2) on the calling process, for the commands whose argument is one int.

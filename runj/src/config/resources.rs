@@ -1,0 +1,95 @@
+//! `linux.resources`: what is taken of it, in a bundle and by `update --resources`. Pure.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{ConfigError, from_value, parse_object};
+
+/// What is taken of `linux.resources`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LinuxResources {
+    /// `memory`
+    pub memory: LinuxMemory,
+    /// `pids`
+    pub pids: LinuxPids,
+    /// `cpu`
+    pub cpu: LinuxCpu,
+}
+
+/// What is taken of `linux.resources.memory`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LinuxMemory {
+    /// `limit` in bytes; negative is no limit
+    pub limit: Option<i64>,
+}
+
+/// What is taken of `linux.resources.pids`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LinuxPids {
+    /// `limit`; zero or negative is no limit
+    pub limit: Option<i64>,
+}
+
+/// What is taken of `linux.resources.cpu`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LinuxCpu {
+    /// `quota` in microseconds; zero or negative is no limit
+    pub quota: Option<i64>,
+    /// `period` in microseconds
+    pub period: Option<u64>,
+}
+
+impl LinuxResources {
+    /// Parses the file of `update --resources`; also returns what it asks for and is not taken.
+    pub fn parse(bytes: &[u8]) -> Result<(Self, Vec<String>), ConfigError> {
+        const FILE: &str = "resources";
+        let object = parse_object(FILE, bytes)?;
+        let ignored = resources_ignored(&object);
+        Ok((from_value(FILE, "", Value::Object(object))?, ignored))
+    }
+}
+
+/// The properties of `linux.resources` that have a value and are not taken, as `cpu.shares`.
+fn resources_ignored(resources: &Map<String, Value>) -> Vec<String> {
+    const TAKEN: [&str; 4] = ["memory.limit", "pids.limit", "cpu.quota", "cpu.period"];
+    let says_nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.is_empty(),
+        Value::Bool(true) => false,
+    };
+    let mut ignored = Vec::new();
+    for (section, content) in resources {
+        match content {
+            Value::Object(content) => ignored.extend(
+                content
+                    .iter()
+                    .filter(|(_, value)| !says_nothing(value))
+                    .map(|(name, _)| format!("{section}.{name}"))
+                    .filter(|name| !TAKEN.contains(&name.as_str())),
+            ),
+            other if says_nothing(other) => {}
+            _ => ignored.push(section.clone()),
+        }
+    }
+    ignored
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_taken_is_named() {
+        let json = r#"{"cpu":{"shares":2,"quota":1,"cpus":""},"memory":{"swap":0,"reservation":5},"devices":[],
+            "blockIO":{"weight":10},"unified":{"a":"b"},"network":null}"#;
+        let (_, ignored) = LinuxResources::parse(json.as_bytes()).unwrap();
+        assert_eq!(ignored, ["blockIO.weight", "cpu.shares", "memory.reservation", "unified.a"]);
+    }
+}
