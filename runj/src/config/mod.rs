@@ -209,8 +209,40 @@ pub struct Linux {
     pub cgroups_path: Option<PathBuf>,
     /// `namespaces`
     pub namespaces: Vec<LinuxNamespace>,
+    /// `devices`
+    pub devices: Vec<LinuxDevice>,
+    /// `sysctl`
+    pub sysctl: BTreeMap<String, String>,
+    /// `uidMappings`
+    pub uid_mappings: Vec<Value>,
+    /// `gidMappings`
+    pub gid_mappings: Vec<Value>,
     /// `resources`
     pub resources: LinuxResources,
+    /// What has a value in `resources` and is not taken, but `devices`, which whoever is in a jail has no need of
+    #[serde(skip)]
+    pub resources_ignored: Vec<String>,
+}
+
+/// An entry of `linux.devices`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LinuxDevice {
+    /// `path`
+    pub path: PathBuf,
+    /// `type`: `c`, `u`, `b` or `p`
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `major`
+    pub major: u64,
+    /// `minor`
+    pub minor: u64,
+    /// `fileMode`
+    pub file_mode: Option<u32>,
+    /// `uid`
+    pub uid: Option<u32>,
+    /// `gid`
+    pub gid: Option<u32>,
 }
 
 /// An entry of `linux.namespaces`.
@@ -309,7 +341,9 @@ fn parse_config(bytes: &[u8]) -> Result<Config, ConfigError> {
     const FILE: &str = "config.json";
     let mut top: Map<String, Value> = parse_json(FILE, bytes)?;
     let freebsd: freebsd::FreeBsd = take(&mut top, FILE, "", "freebsd")?;
-    let linux: Linux = take(&mut top, FILE, "", "linux")?;
+    let mut ignored = resources::ignored(top.get("linux").and_then(|linux| linux.get("resources")));
+    ignored.retain(|property| property != "devices");
+    let linux = Linux { resources_ignored: ignored, ..take(&mut top, FILE, "", "linux")? };
     for foreign in ["solaris", "windows", "vm", "zos"] {
         top.remove(foreign);
     }

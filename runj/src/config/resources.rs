@@ -1,7 +1,7 @@
 //! `linux.resources`: what is taken of it, in a bundle and by `update --resources`. Pure.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{ConfigError, from_value, parse_object};
 
@@ -48,13 +48,14 @@ impl LinuxResources {
     pub fn parse(bytes: &[u8]) -> Result<(Self, Vec<String>), ConfigError> {
         const FILE: &str = "resources";
         let object = parse_object(FILE, bytes)?;
-        let ignored = resources_ignored(&object);
-        Ok((from_value(FILE, "", Value::Object(object))?, ignored))
+        let value = Value::Object(object);
+        let ignored = ignored(Some(&value));
+        Ok((from_value(FILE, "", value)?, ignored))
     }
 }
 
 /// The properties of `linux.resources` that have a value and are not taken, as `cpu.shares`.
-fn resources_ignored(resources: &Map<String, Value>) -> Vec<String> {
+pub(super) fn ignored(resources: Option<&Value>) -> Vec<String> {
     const TAKEN: [&str; 4] = ["memory.limit", "pids.limit", "cpu.quota", "cpu.period"];
     let says_nothing = |value: &Value| match value {
         Value::Null | Value::Bool(false) => true,
@@ -65,7 +66,7 @@ fn resources_ignored(resources: &Map<String, Value>) -> Vec<String> {
         Value::Bool(true) => false,
     };
     let mut ignored = Vec::new();
-    for (section, content) in resources {
+    for (section, content) in resources.and_then(Value::as_object).into_iter().flatten() {
         match content {
             Value::Object(content) => ignored.extend(
                 content

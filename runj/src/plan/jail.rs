@@ -7,6 +7,7 @@ use crate::config::{Config, Problem};
 use crate::id::ContainerId;
 use crate::sys::jail::{HostFacts, JailParams, JailSys, ParamValue, System};
 
+use super::linux::{self, Namespace};
 use super::net::Network;
 
 /// The longest host name (`MAXHOSTNAMELEN - 1`) and the longest full name of a jail.
@@ -100,7 +101,11 @@ fn stack(config: &Config, network: &Network, params: &mut JailParams, facts: &Ho
         return;
     }
     // The engines' bundles leave the network open and count on the host's; others get none.
-    let unset = if config.is_engine_dialect() { JailSys::Inherit } else { JailSys::Disable };
+    let unset = match facts.system {
+        System::Linux if linux::namespace(config, "network") == Namespace::Own => JailSys::Disable,
+        _ if config.is_engine_dialect() => JailSys::Inherit,
+        _ => JailSys::Disable,
+    };
     let mode = |property: &str, given: Option<JailSys>, addresses: usize, problems: &mut Vec<Problem>| match given {
         Some(JailSys::New) if addresses == 0 => {
             problems.push(Problem::new(property, format!("new needs addresses in {property}Addr")));
@@ -130,12 +135,14 @@ fn stack(config: &Config, network: &Network, params: &mut JailParams, facts: &Ho
 /// Private System V IPC is the spec's default; where the kernel lacks it, only an explicit wish is an error.
 fn sysv(config: &Config, params: &mut JailParams, facts: &HostFacts, problems: &mut Vec<Problem>) {
     let jail = &config.jail;
+    let shared = facts.system == System::Linux && linux::namespace(config, "ipc") == Namespace::Host;
+    let unset = if shared { JailSys::Inherit } else { JailSys::New };
     for (name, given) in [("sysvmsg", jail.sysvmsg), ("sysvsem", jail.sysvsem), ("sysvshm", jail.sysvshm)] {
         if let Some(mode) = given {
             known(&format!("freebsd.jail.{name}"), name, &format!("the module {name}"), facts, problems);
             params.set(name, ParamValue::Sys(mode));
         } else if facts.jail_params.contains(name) {
-            params.set(name, ParamValue::Sys(JailSys::New));
+            params.set(name, ParamValue::Sys(unset));
         }
     }
 }
@@ -192,15 +199,9 @@ fn parameters(config: &Config, params: &mut JailParams, facts: &HostFacts, probl
 
 /// Namespaces that an engine made for a pod stand for the parent jail, on Linux alone.
 fn namespaces(config: &Config, params: &mut JailParams) {
-    for namespace in &config.linux.namespaces {
-        let name = match namespace.kind.as_str() {
-            "network" => "linux.netns",
-            "ipc" => "linux.ipcns",
-            "uts" => "linux.utsns",
-            _ => continue,
-        };
-        if let Some(path) = namespace.path.as_deref().and_then(|path| path.to_str()) {
-            params.set(name, ParamValue::Text(path.to_owned()));
+    for (kind, name) in [("network", "linux.netns"), ("ipc", "linux.ipcns"), ("uts", "linux.utsns")] {
+        if let Namespace::At(path) = linux::namespace(config, kind) {
+            params.set(name, ParamValue::Text(path.to_string_lossy().into_owned()));
         }
     }
 }

@@ -16,6 +16,10 @@ const RACCT: &str = "set kern.racct.enable=1 in /boot/loader.conf and reboot";
 /// What engines ask for in `linux.resources`, in the units of rctl(8).
 pub fn plan(config: &Config, facts: &HostFacts, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Limits {
     let resources = &config.linux.resources;
+    if !config.linux.resources_ignored.is_empty() {
+        let list = config.linux.resources_ignored.join(", ");
+        warnings.push(format!("linux.resources: not applied, since jails have no such limits: {list}"));
+    }
     let positive = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0);
     let cpu = positive(resources.cpu.quota).map(|quota| (quota, resources.cpu.period.unwrap_or(PERIOD)));
     if cpu.is_some_and(|(_, period)| period == 0) {

@@ -7,6 +7,7 @@ pub mod device;
 pub mod facts;
 pub mod jail;
 pub mod limit;
+pub mod linux;
 pub mod mount;
 pub mod net;
 pub mod process;
@@ -102,6 +103,9 @@ impl Plan {
         check_version(&config.oci_version, &mut problems);
         check_text(config, &mut problems);
         check_hooks(&config.hooks, &mut problems);
+        if facts.system == System::Linux {
+            linux::check(config, &mut problems);
+        }
         let network = net::plan(config, &mut problems);
         // The spec has unknown properties ignored; that a permission is not understood is worth a word.
         let unknown = config.jail.allow.unknown.keys();

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::device;
+use super::{device, linux};
 use crate::config::{Config, Mount, Problem};
 use crate::sys::jail::{HostFacts, System};
 use crate::sys::mount::{DeviceRule, MountFlags, MountRequest};
@@ -62,14 +62,25 @@ pub fn known_options() -> Vec<&'static str> {
 
 /// The mounts, in the bundle's order.
 pub fn plan(config: &Config, bundle: &Path, facts: &HostFacts, problems: &mut Vec<Problem>) -> Vec<MountStep> {
-    let devices = device::device_rules(config, problems);
+    let mut devices = device::device_rules(config, problems);
+    if facts.system == System::Linux {
+        devices.extend(linux::device_rules(config, problems));
+    }
     let mut steps = Vec::with_capacity(config.mounts.len());
     let mut devices_placed = devices.is_empty();
     for (index, mount) in config.mounts.iter().enumerate() {
         let property = format!("mounts[{index}]");
         let Some(destination) = destination(mount, &property, problems) else { continue };
-        let Some(fstype) = fstype(mount, facts.system) else { continue };
+        let Some(mut fstype) = fstype(mount, facts.system) else { continue };
+        // Bundles for Linux count on the runtime for the nodes in it (runtime-spec, config-linux.md "Default Devices").
+        let bare = facts.system == System::Linux && fstype == "tmpfs" && destination == Path::new("/dev");
+        if bare {
+            "devfs".clone_into(&mut fstype);
+        }
         let mut request = request(mount, fstype, bundle, &property, problems);
+        if bare {
+            request.options.clear();
+        }
         if request.fstype == "devfs" && destination == Path::new("/dev") && !devices_placed {
             if request.rules.is_empty() {
                 request.rules = base_rules(request.ruleset.take());
@@ -80,7 +91,8 @@ pub fn plan(config: &Config, bundle: &Path, facts: &HostFacts, problems: &mut Ve
         steps.push(MountStep { destination, request });
     }
     if !devices_placed {
-        problems.push(Problem::new("freebsd.devices", "needs a devfs mount on /dev"));
+        let property = if config.devices.is_empty() { "linux.devices" } else { "freebsd.devices" };
+        problems.push(Problem::new(property, "needs a devfs mount on /dev"));
     }
     steps
 }

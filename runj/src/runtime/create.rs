@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 
 use super::console::{self, Console, ConsoleWish};
 use super::mounts::{self, Mounts};
-use super::{Error, Result, Runtime, delete, of_property};
+use super::{Error, Result, Runtime, delete, devices, of_property};
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::entrypoint::{self, Entrypoint, Gate, report::Report};
@@ -20,7 +20,7 @@ use crate::plan::{self, Place, Plan};
 use crate::resource::Resource;
 use crate::state::store::Locked;
 use crate::state::{OciState, RECORD_VERSION, Record, Stage, Status};
-use crate::sys::jail::{HostFacts, JailParams, ParamValue};
+use crate::sys::jail::{HostFacts, JailParams, ParamValue, System};
 use crate::sys::process::ProcessIdentity;
 use crate::sys::unix::{self, DescriptorKind};
 use crate::sys::{Kernel, SysError};
@@ -69,7 +69,11 @@ fn plan_bundle<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest, fac
     resolve_parent(runtime, &mut config);
     let root = find_root(&config, &bundle.directory)?;
     let place = Place { bundle: &bundle.directory, root: &root };
-    Ok(Plan::new(&config, place, &request.id, facts)?)
+    let plan = Plan::new(&config, place, &request.id, facts)?;
+    if facts.system == System::Linux {
+        devices::check(&config.linux.devices)?;
+    }
+    Ok(plan)
 }
 
 /// A parent is a container's id first, else a jail's name.

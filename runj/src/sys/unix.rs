@@ -211,3 +211,17 @@ pub fn ignore_broken_pipes() {
     // SAFETY: SIG_IGN is a valid action.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
+
+/// Major and minor number of a device node; none if the path is no device node.
+pub fn device_numbers(path: &std::path::Path) -> std::io::Result<Option<(u64, u64)>> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let status = match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if !status.file_type().is_char_device() && !status.file_type().is_block_device() {
+        return Ok(None);
+    }
+    let number = |number: i64| u64::try_from(number).unwrap_or_default();
+    Ok(Some((number(libc::major(status.rdev()).into()), number(libc::minor(status.rdev()).into()))))
+}
