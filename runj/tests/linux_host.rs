@@ -314,6 +314,8 @@ fn the_keeper_keeps_nothing_of_its_creator() {
             assert_eq!(std::fs::read_link(keeper.join(format!("fd/{fd}"))).unwrap(), Path::new("/dev/null"));
         }
         assert!(std::fs::read(keeper.join("environ")).unwrap().iter().all(|&byte| byte == 0));
+        let arguments = String::from_utf8(std::fs::read(keeper.join("cmdline")).unwrap()).unwrap();
+        assert!(arguments.trim_end_matches('\0').starts_with("runj: jail "), "{arguments:?}");
         let status = std::fs::read_to_string(keeper.join("status")).unwrap();
         assert!(status.contains("SigBlk:\t0000000000000000"), "{status}");
         jail.run(|| assert_eq!(names("/"), "dev etc mnt proc"));

@@ -221,6 +221,22 @@ pub fn set_host_name(name: &CStr) -> Result<()> {
     Errno::result(unsafe { libc::sethostname(name.as_ptr(), name.to_bytes().len()) }).map(drop)
 }
 
+/// Writes a title over the arguments of this process, which ps(1) and /proc show to its jail.
+/// `place` is where the kernel put them. Called in a child that reads its arguments no more.
+pub fn overwrite_arguments(place: &std::ops::Range<usize>, title: &CStr) {
+    let length = title.to_bytes().len().min(place.len().saturating_sub(1));
+    let begin: *mut u8 = std::ptr::with_exposed_provenance_mut(place.start);
+    if begin.is_null() || place.is_empty() {
+        return;
+    }
+    // SAFETY: the kernel put the arguments there, on the stack, which is writable; the range is theirs, and nothing in
+    // this process refers to them any more.
+    unsafe {
+        std::ptr::write_bytes(begin, 0, place.len());
+        std::ptr::copy_nonoverlapping(title.to_bytes().as_ptr(), begin, length);
+    }
+}
+
 /// Brings the loopback interface of the calling process's network namespace up.
 pub fn loopback_up() -> Result<()> {
     // SAFETY: takes three numbers.

@@ -130,7 +130,7 @@ fn task(wanted: &Wanted, jid: Jid, path: &Path, parent: Option<&OwnedFd>) -> Res
         .transpose()?;
     let root = (path != Path::new("/")).then(|| filesystem::c_path(path)).transpose()?;
     let title = CString::new(format!("runj: jail {jid}")).unwrap_or_default();
-    Ok(Task { spaces, joined, root, names, title })
+    Ok(Task { spaces, joined, root, names, title, arguments: processes::own_arguments()? })
 }
 
 /// Kills the keeper and with it every process of the jail; returns when none lives.

@@ -3,6 +3,7 @@
 //! It is a forked child of its creator that lives for ever in little memory: after the fork it allocates nothing.
 
 use std::ffi::CString;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -28,6 +29,8 @@ pub struct Task {
     pub names: Option<(CString, CString)>,
     /// The name of the process, 15 bytes.
     pub title: CString,
+    /// Where its arguments, the creator's, lie in its memory.
+    pub arguments: Range<usize>,
 }
 
 /// The steps of a keeper that can fail, as its messages name them.
@@ -94,7 +97,7 @@ fn keep(task: &Task, socket: RawFd) {
             ffi::exit(1);
         }
     };
-    forget_the_creator(socket);
+    forget_the_creator(task, socket);
     report(SOCKET, 0, 0, old_root);
     // End of file before the jail is recorded: its creator is gone and nobody would ever find this process.
     if recv(SOCKET, &mut [0], MsgFlags::empty()) != Ok(1) {
@@ -136,9 +139,9 @@ fn own_mounts(task: &Task) -> nix::Result<u64> {
     Ok(old_root)
 }
 
-/// Lets go of descriptors, environment and signal actions. Children that are left to the keeper are reaped by the
+/// Lets go of descriptors, environment, arguments and signal actions. Children that are left to the keeper are reaped by the
 /// kernel, because SIGCHLD is ignored; whatever else comes is ignored too, as for every first process.
-fn forget_the_creator(socket: RawFd) {
+fn forget_the_creator(task: &Task, socket: RawFd) {
     if let Ok(null) = open(c"/dev/null", OFlag::O_RDWR, Mode::empty()) {
         for number in 0..3 {
             let _ = ffi::duplicate_to(null.as_raw_fd(), number);
@@ -150,6 +153,7 @@ fn forget_the_creator(socket: RawFd) {
     }
     ffi::close_range(SOCKET + 1, RawFd::MAX);
     unix::clear_environment();
+    ffi::overwrite_arguments(&task.arguments, &task.title);
     unix::reset_signals();
     ffi::ignore_signal(libc::SIGCHLD);
     let _ = nix::sys::prctl::set_dumpable(false);

@@ -29,6 +29,13 @@ pub fn own_identity() -> nix::Result<ProcessIdentity> {
     identity(own_pid())?.ok_or(Errno::ESRCH)
 }
 
+/// Where the kernel put the arguments of the calling process (proc_pid_stat(5), fields 48 and 49).
+pub fn own_arguments() -> nix::Result<std::ops::Range<usize>> {
+    let text = std::fs::read("/proc/self/stat").map_err(|error| errno(&error))?;
+    let mut fields = stat_fields(&text).ok_or(Errno::EBADMSG)?.skip(45).map_while(|field| field.trim().parse().ok());
+    Ok(fields.next().unwrap_or(0)..fields.next().unwrap_or(0))
+}
+
 /// What tells one boot from the next.
 pub fn boot_id() -> nix::Result<String> {
     static BOOT: OnceLock<String> = OnceLock::new();
