@@ -390,11 +390,17 @@ fn the_root_itself_may_be_a_link() {
     });
 }
 
-/// `tmpcopyup`: the tmpfs begins with a copy of what it covers.
-#[test]
-fn tmpcopyup() {
+/// `tmpcopyup`: the tmpfs begins with a copy of what it covers, and has its mode unless another is named.
+#[rstest]
+#[case::its_mode(&["tmpcopyup"], "0751")]
+#[case::another_mode(&["tmpcopyup", "mode=1777"], "1777")]
+fn tmpcopyup(#[case] options: &[&str], #[case] mode: &str) {
     case(needs!(Runj), |case| {
         let check = [
+            "mode",
+            "/data",
+            mode,
+            "--and",
             "file",
             "/data/kept",
             "text",
@@ -407,8 +413,9 @@ fn tmpcopyup() {
             "/data/kept",
             "other",
         ];
-        let bundle = case.bundle("minimal").mount("/data", "tmpfs", "tmpfs", &["tmpcopyup"]).args(&check);
+        let bundle = case.bundle("minimal").mount("/data", "tmpfs", "tmpfs", options).args(&check);
         let path = bundle.in_root("data/kept");
+        fs::set_permissions(bundle.in_root("data"), std::os::unix::fs::PermissionsExt::from_mode(0o751)).unwrap();
         fs::write(&path, "text").unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
         case.passes(&bundle);

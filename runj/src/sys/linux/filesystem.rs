@@ -92,12 +92,17 @@ pub fn c_path(path: &Path) -> nix::Result<CString> {
     c_string(path.as_os_str().as_bytes())
 }
 
-/// Fills a new file system with what a directory holds, and gives its root the directory's owner and mode.
-pub fn copy_up(from: OwnedFd, to: &OwnedFd) -> nix::Result<()> {
+/// Fills a new file system with what a directory holds, and gives its root the directory's owner and mode where its
+/// options name none, as tmpfs(5) of FreeBSD does.
+pub fn copy_up(from: OwnedFd, to: &OwnedFd, options: &[(String, Option<String>)]) -> nix::Result<()> {
+    let unnamed = |name: &str| options.iter().all(|(key, _)| key != name);
     let status = fstat(&from)?;
     let to = openat(to, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    fchown(&to, Some(Uid::from_raw(status.st_uid)), Some(Gid::from_raw(status.st_gid)))?;
-    fchmod(&to, Mode::from_bits_truncate(status.st_mode))?;
+    let uid = unnamed("uid").then(|| Uid::from_raw(status.st_uid));
+    fchown(&to, uid, unnamed("gid").then(|| Gid::from_raw(status.st_gid)))?;
+    if unnamed("mode") {
+        fchmod(&to, Mode::from_bits_truncate(status.st_mode))?;
+    }
     copy::tree(from, to)
 }
 

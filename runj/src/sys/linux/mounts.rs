@@ -124,7 +124,7 @@ impl Host {
                 if request.copy_up {
                     let target = beneath::open_with(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY);
                     let target = target.map_err(|error| Refused::from(error.errno))?;
-                    filesystem::copy_up(target, &mount)?;
+                    filesystem::copy_up(target, &mount, &request.options)?;
                     let (set, clear) = filesystem::attributes(&request.flags);
                     ffi::set_mount_attributes(&mount, ffi::Depth::One, set, clear)?;
                 }
