@@ -14,6 +14,8 @@ pub mod bundle;
 pub mod case;
 pub mod console;
 pub mod container;
+#[cfg(target_os = "linux")]
+pub mod engine;
 pub mod ffi;
 pub mod leaks;
 pub mod locate;

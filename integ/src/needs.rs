@@ -23,6 +23,10 @@ pub enum Need {
     Runj,
     /// IPv6.
     Ip6,
+    /// podman and conmon, and a static busybox for images (Linux).
+    Podman,
+    /// buildah, and what podman needs.
+    Buildah,
 }
 
 /// `needs!(Vnet, PacketFilter)`: a list of [`Need`]s. Root, a runtime and integ-inside are always needed.
@@ -66,7 +70,7 @@ pub fn missing(needs: &[Need]) -> Option<Missing> {
 fn against_nature(need: &Need) -> Option<Missing> {
     let reason = match need {
         Need::FreeBsd if !cfg!(target_os = "freebsd") => "FreeBSD only",
-        Need::Linux if !cfg!(target_os = "linux") => "Linux only",
+        Need::Linux | Need::Podman | Need::Buildah if !cfg!(target_os = "linux") => "Linux only",
         Need::Runj if !locate::is_runj() => "a feature of runj",
         _ => return None,
     };
@@ -81,7 +85,22 @@ fn unmet(need: &Need) -> Option<Missing> {
         Need::Vnet | Need::Internet => crate::net::lacks_interfaces().and_then(|reason| skipped(&reason)),
         Need::PacketFilter => crate::net::lacks_filter().and_then(|reason| skipped(&reason)),
         Need::Limits => limits(),
+        Need::Podman => engine(&["podman", "conmon"]),
+        Need::Buildah => engine(&["buildah", "podman", "conmon"]),
     }
+}
+
+#[cfg(target_os = "linux")]
+fn engine(programs: &[&str]) -> Option<Missing> {
+    if let Some(program) = programs.iter().find(|program| locate::program(program).is_none()) {
+        return skipped(&format!("no {program}: scripts/setup engines"));
+    }
+    if crate::engine::busybox().is_none() { skipped("no static busybox: scripts/setup test") } else { None }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn engine(_: &[&str]) -> Option<Missing> {
+    None
 }
 
 #[cfg(target_os = "linux")]

@@ -54,20 +54,41 @@ fn mounted_below(dir: &Path) -> Vec<String> {
 /// On Linux all but cgroups ends with the processes of the test.
 #[cfg(target_os = "linux")]
 fn system() {
-    fn below(directory: &Path, depth: u32) {
+    // What has processes belongs to somebody.
+    let _ = remove_groups(&is_stale);
+}
+
+/// Removes the cgroups of this name and those below them, when their processes have ended; false if one does not.
+#[cfg(target_os = "linux")]
+pub fn cgroups(name: &str) -> bool {
+    let end = std::time::Instant::now() + crate::wait::seconds(5);
+    while !remove_groups(&|found| found == name) {
+        if std::time::Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    true
+}
+
+/// Removes the cgroups whose names are chosen, with those below them; false if one has processes.
+#[cfg(target_os = "linux")]
+fn remove_groups(chosen: &dyn Fn(&str) -> bool) -> bool {
+    fn below(directory: &Path, depth: u32, inside: bool, chosen: &dyn Fn(&str) -> bool) -> bool {
+        let mut all = true;
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
+            let remove = inside || chosen(&entry.file_name().to_string_lossy());
             if depth > 0 {
-                below(&entry.path(), depth - 1);
+                all &= below(&entry.path(), depth - 1, remove, chosen);
             }
-            if is_stale(&entry.file_name().to_string_lossy()) {
-                let _ = fs::remove_dir(entry.path());
-            }
+            all &= !remove || fs::remove_dir(entry.path()).is_ok();
         }
+        all
     }
-    below(Path::new("/sys/fs/cgroup"), 3);
+    below(Path::new("/sys/fs/cgroup"), 3, false, chosen)
 }
 
 #[cfg(not(target_os = "linux"))]
