@@ -21,6 +21,7 @@ pub mod leaks;
 pub mod locate;
 pub mod needs;
 pub mod net;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod sweep;

@@ -338,6 +338,25 @@ mod tests {
         assert_eq!(shown("/a\x1b[31m\n\u{9b}b ä"), "/a\\u{1b}[31m\\n\\u{9b}b ä");
     }
 
+    /// Every flag that engines pass, as fixtures/engines has them.
+    #[rstest]
+    #[case("podman")]
+    #[case("buildah")]
+    #[case("go-runc")]
+    fn what_engines_type_is_understood(#[case] engine: &str) {
+        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/engines");
+        let text = std::fs::read(fixtures.join(engine).with_extension("json")).unwrap();
+        let invocations: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&text).unwrap();
+        for (name, invocation) in invocations {
+            let argv: Vec<String> = serde_json::from_value(invocation["argv"].clone()).unwrap();
+            let parsed = parse(argv.into_iter().map(|word| word.replace("{id}", "c1").into()).collect());
+            match name.as_str() {
+                "version" => assert_eq!(parsed.unwrap_err().kind(), ErrorKind::DisplayVersion),
+                _ => drop(parsed.unwrap_or_else(|error| panic!("{engine} {name}: {error}"))),
+            }
+        }
+    }
+
     #[rstest]
     #[case("runj create")]
     #[case("runj start c1 c2")]
