@@ -342,6 +342,21 @@ fn networks_none_and_host() {
     });
 }
 
+/// The engine makes the network and hands it over by path.
+#[test]
+fn a_network_of_the_engine() {
+    case(needs!(Podman, Runj, Vnet), |case| {
+        let engine = Engine::new(case);
+        engine.start("web", &["--network", "podman", "-p", "7070:7777"], "nc -ll -p 7777 -e printf answer");
+        let address = engine.inspect("web", "{{.NetworkSettings.IPAddress}}");
+        assert!(address.starts_with("10.88."), "{address}");
+        case.outside(["tcp-connect", &format!("{address}:7777"), "answer"]).ok();
+        assert!(engine.ok(&["exec", "web", "ip", "-o", "-4", "addr", "show", "eth0"]).contains(&address));
+        let other = engine.sh(&["--network", "podman"], &format!("nc {address} 7777 < /dev/null"));
+        assert_eq!(other, "answer");
+    });
+}
+
 /// What the emulation cannot be, it does not pretend to be.
 #[rstest]
 #[case::processes(&["--pid", "host"], "cannot share the processes of the host")]

@@ -65,6 +65,9 @@ pub(super) fn ignored(resources: Option<&Value>) -> Vec<String> {
         Value::Object(object) => object.is_empty(),
         Value::Bool(true) => false,
     };
+    // podman's own, when only memory is asked for.
+    let number = |pointer| resources.and_then(|value| value.pointer(pointer)).and_then(Value::as_i64);
+    let doubled = number("/memory/limit").is_some_and(|limit| number("/memory/swap") == limit.checked_mul(2));
     let mut ignored = Vec::new();
     for (section, content) in resources.and_then(Value::as_object).into_iter().flatten() {
         match content {
@@ -79,6 +82,7 @@ pub(super) fn ignored(resources: Option<&Value>) -> Vec<String> {
             _ => ignored.push(section.clone()),
         }
     }
+    ignored.retain(|property| !doubled || property != "memory.swap");
     ignored
 }
 
@@ -92,5 +96,9 @@ mod tests {
             "blockIO":{"weight":10},"unified":{"a":"b"},"network":null}"#;
         let (_, ignored) = LinuxResources::parse(json.as_bytes()).unwrap();
         assert_eq!(ignored, ["blockIO.weight", "cpu.shares", "memory.reservation", "unified.a"]);
+        for (swap, expected) in [(128, [].as_slice()), (64, &["memory.swap"])] {
+            let json = format!(r#"{{"memory":{{"limit":64,"swap":{swap}}}}}"#);
+            assert_eq!(LinuxResources::parse(json.as_bytes()).unwrap().1, expected);
+        }
     }
 }
