@@ -168,7 +168,10 @@ impl Drop for Engine<'_> {
         for arguments in [["pod", "rm", "-fa"].as_slice(), &["rm", "-fa", "-t", "0"], &["network", "prune", "-f"]] {
             self.podman(arguments).run();
         }
-        let _ = Program::new("ip").args(["link", "delete", "cni-podman0"]).run();
+        // The bridges of CNI's and of netavark's default network.
+        for bridge in ["cni-podman0", "podman0"] {
+            let _ = Program::new("ip").args(["link", "delete", bridge]).run();
+        }
         if let Some(nft) = locate::program("nft") {
             let _ = Program::new(nft).args(["flush", "ruleset"]).run();
         }
