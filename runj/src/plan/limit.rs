@@ -87,7 +87,8 @@ impl Change {
         limits.pids = changed(self.resources.pids.limit, current.pids);
         let quota = changed(self.resources.cpu.quota, current.cpu.map(|(quota, _)| quota));
         let period = self.resources.cpu.period.filter(|period| *period > 0);
-        if period.is_some() && quota.is_none() {
+        // With a quota that is lifted or zero, as engines write "no limit", it is no more than noise.
+        if period.is_some() && quota.is_none() && self.resources.cpu.quota.is_none() {
             problems.push(Problem::new("cpu.period", "means nothing without cpu.quota"));
         }
         let before = current.cpu.map_or(PERIOD, |(_, period)| period);
@@ -161,6 +162,7 @@ mod tests {
     #[case("{}", Some(64), Some(9), Some((10, 20)))]
     #[case(r#"{"memory":{"limit":0},"pids":{"limit":0},"cpu":{"quota":0,"period":0}}"#, Some(64), Some(9), Some((10, 20)))]
     #[case(r#"{"memory":{"limit":-1},"pids":{"limit":-1},"cpu":{"quota":-1}}"#, None, None, None)]
+    #[case(r#"{"cpu":{"quota":-1,"period":100000}}"#, Some(64), Some(9), None)]
     #[case(r#"{"memory":{"limit":65},"pids":{"limit":7},"cpu":{"quota":30}}"#, Some(65), Some(7), Some((30, 20)))]
     #[case(r#"{"cpu":{"period":40}}"#, Some(64), Some(9), Some((10, 40)))]
     fn a_change_keeps_what_it_does_not_name(

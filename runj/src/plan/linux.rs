@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::config::{Config, LinuxDevice, Problem};
 use crate::sys::mount::DeviceRule;
 
-/// The sysctl that engines set without being asked to.
-const UNASKED: &str = "net.ipv4.ping_group_range";
+/// The sysctls that engines set without being asked to.
+const UNASKED: [&str; 2] = ["net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start"];
 
 /// What `linux.namespaces` wishes of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub fn check(config: &Config, problems: &mut Vec<Problem>) {
     if !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty() {
         refuse("linux.uidMappings, linux.gidMappings", "ids cannot be mapped: jails have nothing like it");
     }
-    for name in linux.sysctl.keys().filter(|name| *name != UNASKED) {
+    for name in linux.sysctl.keys().filter(|name| !UNASKED.contains(&name.as_str())) {
         refuse(&format!("linux.sysctl.{name}"), "cannot be set for a jail");
     }
 }
