@@ -219,7 +219,7 @@ pub struct Linux {
     pub gid_mappings: Vec<Value>,
     /// `resources`
     pub resources: LinuxResources,
-    /// What has a value in `resources` and is not taken, but `devices`, which whoever is in a jail has no need of
+    /// What has a value in `resources` and is not taken; without `devices`, which is no limit
     #[serde(skip)]
     pub resources_ignored: Vec<String>,
 }
