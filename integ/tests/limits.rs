@@ -50,7 +50,8 @@ fn memory_is_limited_from_standard_input() {
         let warnings = String::from_utf8_lossy(&update.stderr).into_owned();
         assert!(warnings.contains("cpu.shares") && warnings.contains("memory.swap"), "{warnings}");
         assert_eq!(figures(case, &container)["memory"]["usage"]["limit"], 32 << 20);
-        let greedy = container.exec(&["allocate", "200"]);
+        // FreeBSD kills it a moment after it has gone too far.
+        let greedy = container.exec(&["allocate", "200", "--and", "sleep"]);
         assert_eq!(greedy.output.status.code(), Some(137), "{greedy:?}");
         assert_eq!(container.status(), "running");
         if cfg!(target_os = "linux") {
@@ -72,6 +73,21 @@ fn limits_are_changed_all_or_none() {
         assert_eq!(forks(&container), 10);
         assert_eq!(figures(case, &container)["pids"]["limit"], 0);
         container.delete_force().ok();
+    });
+}
+
+#[test]
+fn a_rule_of_rctl_is_set_and_goes_with_the_container() {
+    case(needs!(Runj, FreeBsd, Limits), |case| {
+        let container = case.running(&["sleep"]);
+        let rules = || Program::new("rctl").arg(format!("jail:{}", container.id())).ok();
+        assert_eq!(rules(), "");
+        for amount in ["64", "65"] {
+            case.runj(["update", "--rctl", &format!("openfiles:deny={amount}"), container.id()]).ok();
+            assert_eq!(rules(), format!("jail:{}:openfiles:deny={amount}\n", container.id()));
+        }
+        container.delete_force().ok();
+        assert_eq!(rules(), "");
     });
 }
 
