@@ -121,6 +121,11 @@ impl<'a> Replay<'a> {
         fs::read_to_string(self.state.join(format!("{log}.out"))).unwrap_or_default()
     }
 
+    /// What the container wrote to stderr.
+    pub fn stderr(&self, log: &str) -> String {
+        fs::read_to_string(self.state.join(format!("{log}.err"))).unwrap_or_default()
+    }
+
     /// The error as podman finds it: the message of the log, if the whole of it is one object, else the text on stderr.
     fn error(&self, done: &Done) -> String {
         let log = fs::read(self.state.join("oci-log")).unwrap_or_default();

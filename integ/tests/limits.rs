@@ -53,8 +53,9 @@ fn memory_is_limited_from_standard_input() {
         // FreeBSD kills it a moment after it has gone too far.
         let greedy = container.exec(&["allocate", "200", "--and", "sleep"]);
         assert_eq!(greedy.output.status.code(), Some(137), "{greedy:?}");
-        assert_eq!(container.status(), "running");
+        // FreeBSD kills whichever process of the jail it accounts while there is too much, the first one too.
         if cfg!(target_os = "linux") {
+            assert_eq!(container.status(), "running");
             let event: Value = serde_json::from_str(&events.read_until("\n")).unwrap();
             assert_eq!(event, json!({"type": "oom", "id": container.id()}));
         }
