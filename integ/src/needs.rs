@@ -23,6 +23,8 @@ pub enum Need {
     Runj,
     /// IPv6.
     Ip6,
+    /// The programs of containerd, and the shim beside the runtime.
+    Containerd,
 }
 
 /// `needs!(Vnet, PacketFilter)`: a list of [`Need`]s. Root, a runtime and integ-inside are always needed.
@@ -81,6 +83,16 @@ fn unmet(need: &Need) -> Option<Missing> {
         Need::Vnet | Need::Internet => crate::net::lacks_interfaces().and_then(|reason| skipped(&reason)),
         Need::PacketFilter => crate::net::lacks_filter().and_then(|reason| skipped(&reason)),
         Need::Limits => limits(),
+        Need::Containerd => containerd(),
+    }
+}
+
+fn containerd() -> Option<Missing> {
+    let lacking = ["containerd", "ctr", "tar", "sha256sum"].into_iter().find(|name| locate::program(name).is_none());
+    match lacking {
+        Some(name) => skipped(&format!("no {name}: make setup, or install containerd")),
+        None if locate::shim().is_none() => skipped("no containerd-shim-runj-v1 beside the runtime: make"),
+        None => None,
     }
 }
 

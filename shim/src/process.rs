@@ -57,6 +57,8 @@ struct Life {
     claimed: bool,
     pid: i32,
     held: Held,
+    /// Its standard input was closed, perhaps before it was made: a client may be quicker than runj.
+    stdin_closed: bool,
     terminal: Option<Terminal>,
     /// The window's size, rows first, that was asked for before there was a terminal.
     window: Option<(u16, u16)>,
@@ -86,6 +88,7 @@ impl Process {
             claimed: false,
             pid: 0,
             held: Held::default(),
+            stdin_closed: false,
             terminal: None,
             window: None,
         };
@@ -105,6 +108,9 @@ impl Process {
         life.status = status;
         life.pid = born.pid;
         life.held = born.held;
+        if life.stdin_closed {
+            life.held.stdin = None;
+        }
         life.terminal = born.terminal;
         if let (Some(terminal), Some((rows, columns))) = (&life.terminal, life.window) {
             if let Err(errno) = terminal.resize(rows, columns) {
@@ -180,7 +186,9 @@ impl Process {
 
     /// Closes the shim's end of its standard input.
     pub fn close_stdin(&self) {
-        self.life().held.stdin = None;
+        let mut life = self.life();
+        life.stdin_closed = true;
+        life.held.stdin = None;
     }
 
     /// Sets the size of its window, now or when there is one.
