@@ -117,7 +117,7 @@ impl<'a> Containerd<'a> {
         id
     }
 
-    /// The status and pid of each task, by id.
+    /// Id, pid and status of each task, by id.
     #[track_caller]
     pub fn tasks(&self) -> Vec<[String; 3]> {
         let table = self.ctr(["task", "ls"]).ok();
@@ -125,7 +125,9 @@ impl<'a> Containerd<'a> {
             let mut words = line.split_whitespace().map(str::to_owned);
             Some([words.next()?, words.next()?, words.next()?])
         };
-        table.lines().skip(1).filter_map(row).collect()
+        let mut tasks: Vec<_> = table.lines().skip(1).filter_map(row).collect();
+        tasks.sort();
+        tasks
     }
 
     /// Waits for a task to be of this status.
