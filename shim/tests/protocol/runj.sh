@@ -48,9 +48,12 @@ case $verb in
     exec)
         command=$(sed -n 's/.*"args":\["\([^"]*\)"\].*/\1/p' "$process")
         [ "$command" != missing ] || say "exec: missing: no such file or directory"
-        sh -c "$command" <&3 3<&- &
+        # It begins when this shell has ended: one that ends before would be reaped here and not by the shim.
+        mkfifo "$pid_file.gate"
+        sh -c 'read -r nothing <"$2" || exec sh -c "$1"' sh "$command" "$pid_file.gate" <&3 3<&- &
         echo $! >>"$state/pids"
         echo $! >"$pid_file"
+        exec 4>"$pid_file.gate"
         ;;
     kill)
         number=${2:-TERM}
