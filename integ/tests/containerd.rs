@@ -222,16 +222,16 @@ fn a_killed_shim_leaves_nothing() {
 fn fifty_at_once() {
     case(needs!(Linux, Runj, Containerd), |case| {
         let containerd = Containerd::start(case);
-        let clients: Vec<_> = (0..50)
+        let clients: Vec<_> = (0..50_i32)
             .map(|number| {
                 let status = number.to_string();
                 containerd.run(&["--rm"], &case.id(), &["echo", &status, "--and", "exit", &status])
             })
             .map(|program| program.deadline(integ::wait::seconds(100)).spawn())
             .collect();
-        for (number, client) in clients.into_iter().enumerate() {
+        for (number, client) in (0..).zip(clients) {
             let output = client.output();
-            assert_eq!(output.status.code(), Some(number as i32), "{output:?}");
+            assert_eq!(output.status.code(), Some(number), "{output:?}");
             assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), number.to_string());
         }
         assert!(containerd.tasks().is_empty());
