@@ -284,7 +284,7 @@ fn a_client_comes_back_to_a_terminal() {
 }
 
 #[test]
-fn one_that_was_never_started_is_deleted() {
+fn a_running_task_is_deleted_by_force() {
     case(needs!(Linux, Runj, Containerd), |case| {
         let containerd = Containerd::start(case);
         let id = case.id();

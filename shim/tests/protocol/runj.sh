@@ -4,9 +4,9 @@
 set -eu
 printf '%s\n' "$*" >>"$CALLS"
 
-root= log= pid_file= bundle=. process= all=
+root="" log="" pid_file="" bundle=. process="" all=""
 say() { [ -z "$log" ] || printf '{"level":"error","msg":"%s","time":""}\n' "$1" >>"$log"; echo "runj: $1" >&2; exit 1; }
-verb=
+verb=""
 while [ $# -gt 0 ]; do
     case $1 in
         --root) root=$2; shift ;;
