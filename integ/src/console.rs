@@ -110,6 +110,11 @@ impl Terminal {
         self.master.write_all(text.as_bytes()).expect("write to the terminal");
     }
 
+    /// Whether there is something to read, within some milliseconds.
+    pub fn has_output(&self, milliseconds: u16) -> bool {
+        readable(&self.master, milliseconds)
+    }
+
     /// Reads until this text has come; returns all that was read.
     #[track_caller]
     pub fn read_until(&mut self, text: &str) -> String {

@@ -1,7 +1,7 @@
 //! The harness of the tests in `integ/tests`: real jails, interfaces and packet-filter rules.
 //!
 //! A test is a [`case`]: its needs are declared, its body runs in a process of its own, and what it leaves on
-//! the machine fails it. Inside, typed guards make and undo things: [`Bundle`], [`Container`], [`Console`],
+//! the machine fails it. Inside, typed guards make and undo things: [`Bundle`], [`Container`], [`Containerd`], [`Console`],
 //! [`net::Network`]. Like a test, the harness panics where something is not as it must be.
 //!
 //! `docs/testing.md` says how to run the suite and which variables it reads.
@@ -14,6 +14,7 @@ pub mod bundle;
 pub mod case;
 pub mod console;
 pub mod container;
+pub mod containerd;
 #[cfg(target_os = "linux")]
 pub mod engine;
 pub mod ffi;
@@ -33,6 +34,7 @@ pub use bundle::Bundle;
 pub use case::{Case, case};
 pub use console::Console;
 pub use container::Container;
+pub use containerd::Containerd;
 pub use needs::Need;
 pub use run::Program;
 pub use wait::until;

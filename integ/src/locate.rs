@@ -28,6 +28,12 @@ pub fn runtime() -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
+/// The shim that cargo built beside the runtime.
+pub fn shim() -> Option<PathBuf> {
+    let path = runtime()?.with_file_name("containerd-shim-runj-v1");
+    path.exists().then_some(path)
+}
+
 /// Whether the runtime is runj and not another one that is compared with it.
 pub fn is_runj() -> bool {
     runtime().is_none_or(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("runj")))

@@ -27,6 +27,8 @@ pub enum Need {
     Podman,
     /// buildah, and what podman needs.
     Buildah,
+    /// The programs of containerd, and the shim beside the runtime.
+    Containerd,
 }
 
 /// `needs!(Vnet, PacketFilter)`: a list of [`Need`]s. Root, a runtime and integ-inside are always needed.
@@ -87,6 +89,16 @@ fn unmet(need: &Need) -> Option<Missing> {
         Need::Limits => limits(),
         Need::Podman => engine(&["podman", "conmon"]),
         Need::Buildah => engine(&["buildah", "podman", "conmon"]),
+        Need::Containerd => containerd(),
+    }
+}
+
+fn containerd() -> Option<Missing> {
+    let lacking = ["containerd", "ctr", "tar", "sha256sum"].into_iter().find(|name| locate::program(name).is_none());
+    match lacking {
+        Some(name) => skipped(&format!("no {name}: make setup, or install containerd")),
+        None if locate::shim().is_none() => skipped("no containerd-shim-runj-v1 beside the runtime: make"),
+        None => None,
     }
 }
 

@@ -47,6 +47,21 @@ fn flags_of_callers_are_accepted(#[case] flags: &[&str]) {
     });
 }
 
+#[test]
+fn a_jail_is_named_otherwise_where_an_id_is_used_twice() {
+    case(needs!(Runj), |case| {
+        let container = case.container(&case.bundle("minimal").args(&["sleep"]));
+        let name = format!("{}--a.b", case.marker());
+        container.create_with(&["--jail-name", &name]).ok();
+        let state = container.state();
+        assert_eq!(state["id"], *container.id());
+        // A dot would be a child jail.
+        assert_eq!(state["jail"]["name"], name.replace('.', "%2E"));
+        container.start().ok();
+        container.delete_force().ok();
+    });
+}
+
 #[rstest]
 #[case::long(&["--bundle"])]
 #[case::short(&["-b"])]

@@ -97,6 +97,7 @@ impl Bench {
             bundle: self.bundle(),
             console: ConsoleWish::Absent,
             pid_file: Some(self.directory.path().join("pid")),
+            jail_name: id(),
             preserve_fds: 0,
         };
         create(&self.runtime(), &request)

@@ -152,6 +152,16 @@ fn is_linked(dependency: &Value) -> bool {
     list(dependency, "dep_kinds").any(|kind| kind["kind"].is_null())
 }
 
+/// What is compiled in besides crates.
+const INTERFACES: &str =
+    "containerd-shim-runj-v1 is built from interfaces of containerd and containerd/cgroups (shim/proto): Copyright
+The containerd Authors, Apache-2.0, whose text is below; and types/fieldpath.proto: Copyright (c) 2013, The
+GoGo Authors, under the conditions at the end.
+";
+
+/// The one of these files with a licence that asks to be passed on and is not that of a crate.
+const FIELDPATH: &str = "../shim/proto/types/fieldpath.proto";
+
 /// The line before the list of crates.
 const LIST: &str = "Crates:";
 
@@ -183,15 +193,26 @@ fn notice(crates: &[Crate]) -> Result<String> {
         notice.push_str(&one.line());
         notice.push('\n');
     }
+    notice.push('\n');
+    notice.push_str(INTERFACES);
     if !without.is_empty() {
         notice.push_str("\nThese come without a licence file; the licence named above is all they say:\n");
         notice.push_str(&without.join("\n"));
         notice.push('\n');
     }
+    let fieldpath = Path::new(env!("CARGO_MANIFEST_DIR")).join(FIELDPATH);
+    let proto = std::fs::read_to_string(&fieldpath).with_context(|| format!("{}", fieldpath.display()))?;
+    texts.push((vec!["types/fieldpath.proto".to_owned()], header(&proto)));
     for (users, text) in texts {
         notice.push_str(&format!("\n{}\n{}\n\n{text}\n", "-".repeat(100), wrapped(&users)));
     }
     Ok(notice)
+}
+
+/// The comment that a source file begins with.
+fn header(source: &str) -> String {
+    let lines = source.lines().map_while(|line| line.strip_prefix("//")).map(str::trim_start);
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn wrapped(words: &[String]) -> String {
@@ -288,6 +309,11 @@ mod tests {
         let present = format!("NOTICE\n\n{LIST}\n  a 1.0.0: MIT OR Apache-2.0\n  c 2.0.0: ISC\n\ntexts\n");
         let problems = ["missing: b 1.0.0: MIT OR Apache-2.0", "no longer linked: c 2.0.0: ISC"];
         assert_eq!(differences(&present, &crates), problems);
+    }
+
+    #[test]
+    fn a_header_ends_with_the_comment() {
+        assert_eq!(header("// Copyright X\n//\n//  Conditions\n\n// more\n"), "Copyright X\n\nConditions");
     }
 
     #[test]

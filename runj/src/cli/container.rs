@@ -31,6 +31,9 @@ pub struct Creation {
     /// File that the pid is written to
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
+    /// What the jail is named after, where one id may be used twice on a host [default: the id]
+    #[arg(long, value_name = "NAME")]
+    pub jail_name: Option<ContainerId>,
     /// Number of descriptors from 3 on that the program gets
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u16,
@@ -51,6 +54,7 @@ impl Creation {
             bundle: bundle.cloned().unwrap_or_else(|| PathBuf::from(".")),
             console: self.console_socket.clone().map_or(unset, ConsoleWish::Socket),
             pid_file: self.pid_file.clone(),
+            jail_name: self.jail_name.clone().unwrap_or_else(|| self.id.clone()),
             preserve_fds: self.preserve_fds,
         }
     }

@@ -36,6 +36,8 @@ pub struct CreateRequest {
     pub console: ConsoleWish,
     /// Where the pid is written; its existence means success.
     pub pid_file: Option<PathBuf>,
+    /// What the jail is named after: the id, or another name where one id may be used twice on a host.
+    pub jail_name: ContainerId,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u16,
 }
@@ -69,7 +71,7 @@ fn plan_bundle<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest, fac
     resolve_parent(runtime, &mut config);
     let root = find_root(&config, &bundle.directory)?;
     let place = Place { bundle: &bundle.directory, root: &root };
-    let plan = Plan::new(&config, place, &request.id, facts)?;
+    let plan = Plan::new(&config, place, &request.jail_name, facts)?;
     if facts.system == System::Linux {
         devices::check(&config.linux.devices)?;
     }
