@@ -245,7 +245,9 @@ impl Drop for Containerd<'_> {
         }
         self.stop(Signal::SIGTERM);
         if !std::thread::panicking() {
-            Program::new("umount").arg(STATE).ok();
+            // Shims whose containers have just gone are still on their way out of it.
+            let unmount = || Program::new("umount").arg(STATE).run().status.success().then_some(());
+            until(&format!("{STATE} to be left by all"), unmount);
             self.remove_cgroups();
         }
     }
