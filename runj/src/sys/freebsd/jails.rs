@@ -32,14 +32,7 @@ impl Jails for Host {
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {
-        let name = params.text("name").unwrap_or_default();
-        let operation = format!("create jail {name}");
-        // The kernel takes such a name for the number that the jail is to have, as it does with an empty one.
-        if name.rsplit('.').next().is_none_or(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
-            let message = "a jail's name must have something else than digits after its last dot";
-            return Err(SysError::with_message(operation, Errno::EINVAL, message));
-        }
-        set(operation, params, libc::JAIL_CREATE, None)
+        set(format!("create jail {}", params.text("name").unwrap_or_default()), params, libc::JAIL_CREATE, None)
     }
 
     fn jail_update(&self, jid: Jid, params: &JailParams) -> Result<()> {
