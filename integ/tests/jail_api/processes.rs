@@ -131,7 +131,10 @@ fn a_terminals_name_works_inside() {
                 let mut terminal = std::fs::File::options().write(true).open(name).unwrap();
                 writeln!(terminal, "through {name}").unwrap();
             }
-            0
+            // With the session ends what nobody has read yet.
+            let mut line = [0; 3];
+            std::fs::File::open(&pty.name).unwrap().read_exact(&mut line).unwrap();
+            i32::from(&line != b"go\n")
         });
         let mut master = std::fs::File::from(pty.master.try_clone().unwrap());
         let mut heard = String::new();
@@ -141,6 +144,7 @@ fn a_terminals_name_works_inside() {
             heard.push_str(&String::from_utf8_lossy(&buffer[..length]));
         }
         assert!(heard.contains(&format!("through {}", pty.name)), "{heard}");
+        master.write_all(b"go\n").unwrap();
         succeeds(pid);
         // With its master open: a terminal that was opened inside would keep the jail.
         let jid = jail.jid;
