@@ -94,8 +94,14 @@ pub fn ignore(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
-/// Blocks every signal that can be blocked, so that [`next_signal`] sees them.
+/// Blocks every signal that can be blocked, so that [`next_signal`] sees them. Each gets a handler too: FreeBSD drops
+/// one that is ignored by default (SIGWINCH), blocked or not.
 pub fn block_all_signals() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    for signal in nix::sys::signal::Signal::iterator() {
+        // SAFETY: the handler does nothing; the signals that take none answer EINVAL.
+        unsafe { libc::signal(signal as libc::c_int, nothing as *const () as libc::sighandler_t) };
+    }
     nix::sys::signal::SigSet::all().thread_block().ok();
 }
 
@@ -188,6 +194,21 @@ pub fn sysv_get(kind: SysV, key: libc::key_t, create: i32) -> io::Result<i32> {
     Ok(id)
 }
 
+/// Looks at an object by its id (`IPC_STAT`).
+pub fn sysv_look(kind: SysV, id: i32) -> io::Result<()> {
+    // Larger than each of the three structures (at most 120 bytes on either system).
+    let mut status = [0u64; 64];
+    let status = status.as_mut_ptr();
+    // SAFETY: IPC_STAT writes one structure, for which there is room; semctl's union is passed as the pointer it holds.
+    check(unsafe {
+        match kind {
+            SysV::Messages => libc::msgctl(id, libc::IPC_STAT, status.cast()),
+            SysV::Semaphores => libc::semctl(id, 0, libc::IPC_STAT, status),
+            SysV::Memory => libc::shmctl(id, libc::IPC_STAT, status.cast()),
+        }
+    })
+}
+
 /// Removes an object.
 pub fn sysv_remove(kind: SysV, id: i32) -> io::Result<()> {
     // SAFETY: IPC_RMID takes no argument and touches no memory of ours.
@@ -233,10 +254,14 @@ pub fn no_new_privileges() -> io::Result<bool> {
         const PROC_NO_NEW_PRIVS_STATUS: libc::c_int = 20;
         let mut value: libc::c_int = 0;
         // SAFETY: the request writes one int.
-        check(unsafe {
+        let asked = check(unsafe {
             libc::procctl(libc::P_PID, libc::getpid() as _, PROC_NO_NEW_PRIVS_STATUS, (&raw mut value).cast())
-        })?;
-        value
+        });
+        match asked {
+            // A kernel that cannot do it has not done it.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => 0,
+            other => other.map(|()| value)?,
+        }
     };
     Ok(value == 1)
 }

@@ -303,12 +303,79 @@ pub fn kill_descendants() {
     let _ = kill(-1, libc::SIGKILL);
 }
 
+/// Traces a process, waits until it has stopped, and lets it go on (ptrace(2)).
+pub fn trace(pid: i32) -> io::Result<()> {
+    #[cfg(target_os = "freebsd")]
+    let request = |number, data| {
+        // SAFETY: PT_ATTACH and PT_DETACH touch no memory of ours; 1 means that it goes on where it stopped.
+        unsafe { libc::ptrace(number, pid, std::ptr::without_provenance_mut(1), data) }
+    };
+    #[cfg(target_os = "linux")]
+    let request = |number, data: i32| {
+        // SAFETY: PTRACE_ATTACH and PTRACE_DETACH touch no memory of ours.
+        unsafe { libc::ptrace(number, pid, std::ptr::null_mut::<libc::c_void>(), data as usize) as i32 }
+    };
+    #[cfg(target_os = "freebsd")]
+    let (attach, detach) = (10, 11);
+    #[cfg(target_os = "linux")]
+    let (attach, detach) = (libc::PTRACE_ATTACH, libc::PTRACE_DETACH);
+    if request(attach, 0) != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    wait(pid)?;
+    if request(detach, 0) == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the wall clock so many seconds on (or back).
+pub fn step_clock(seconds: i64) -> io::Result<()> {
+    // SAFETY: all zero is a value.
+    let mut now: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: writes one struct timespec.
+    if unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut now) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    now.tv_sec += seconds;
+    // SAFETY: reads one struct timespec.
+    let result = unsafe { libc::clock_settime(libc::CLOCK_REALTIME, &now) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sets the size of a terminal's window.
 pub fn set_window(terminal: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the request reads one winsize.
     let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Renames an interface of the network that the caller is in (`SIOCSIFNAME`).
+pub fn rename_interface(from: &str, to: &str) -> io::Result<()> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    use std::os::fd::AsRawFd;
+    let name = |text: &str| {
+        let mut bytes = [0u8; 16];
+        let slots = bytes.iter_mut().take(15);
+        slots.zip(text.bytes()).for_each(|(slot, byte)| *slot = byte);
+        bytes
+    };
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let to = name(to);
+    // An ifreq of Linux has 40 bytes and holds the new name, one of FreeBSD 32 and a pointer to it.
+    let mut request = [0u8; 40];
+    request[..16].copy_from_slice(&name(from));
+    #[cfg(target_os = "linux")]
+    let number = {
+        request[16..32].copy_from_slice(&to);
+        libc::SIOCSIFNAME
+    };
+    #[cfg(target_os = "freebsd")]
+    let number: libc::c_ulong = {
+        request[16..24].copy_from_slice(&(to.as_ptr() as usize).to_ne_bytes());
+        0x8020_6928
+    };
+    // SAFETY: the request reads an ifreq, which is no longer than `request`, and a name, which lives through it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), number, request.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -18,6 +18,7 @@ pub mod containerd;
 #[cfg(target_os = "linux")]
 pub mod engine;
 pub mod ffi;
+pub mod host;
 pub mod leaks;
 pub mod locate;
 pub mod needs;

@@ -29,6 +29,8 @@ pub enum Need {
     Buildah,
     /// The programs of containerd, and the shim beside the runtime.
     Containerd,
+    /// A kernel that can forbid a process to gain privileges.
+    NoNewPrivileges,
 }
 
 /// `needs!(Vnet, PacketFilter)`: a list of [`Need`]s. Root, a runtime and integ-inside are always needed.
@@ -90,6 +92,7 @@ fn unmet(need: &Need) -> Option<Missing> {
         Need::Podman => engine(&["podman", "conmon"]),
         Need::Buildah => engine(&["buildah", "podman", "conmon"]),
         Need::Containerd => containerd(),
+        Need::NoNewPrivileges => no_new_privileges(),
     }
 }
 
@@ -113,6 +116,18 @@ fn engine(programs: &[&str]) -> Option<Missing> {
 #[cfg(not(target_os = "linux"))]
 fn engine(_: &[&str]) -> Option<Missing> {
     None
+}
+
+#[cfg(target_os = "linux")]
+fn no_new_privileges() -> Option<Missing> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn no_new_privileges() -> Option<Missing> {
+    let release = crate::Program::new(Path::new("/sbin/sysctl")).args(["-n", "kern.osreldate"]).run();
+    let release: u32 = String::from_utf8_lossy(&release.stdout).trim().parse().unwrap_or(0);
+    if release >= 1_400_026 { None } else { skipped("no PROC_NO_NEW_PRIVS_CTL before FreeBSD 14.0") }
 }
 
 #[cfg(target_os = "linux")]

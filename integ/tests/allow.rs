@@ -98,8 +98,9 @@ fn system_v_ipc_of_its_own(#[case] kind: &str) {
     case(needs!(Runj), |case| {
         case.outside(["sysv", kind, "create", "7701"]).ok();
         let bundle = case.bundle("minimal").set(&format!("/freebsd/jail/sysv{kind}"), json!("new"));
-        case.passes(&bundle.args(&["sysv", kind, "hidden", "7701", "--and", "sysv", kind, "create", "7702"]));
-        case.outside(["sysv", kind, "hidden", "7702"]).ok();
+        let id = case.outside(["sysv", kind, "id", "7701"]).ok();
+        case.passes(&bundle.args(&["sysv", kind, "hidden", id.trim(), "--and", "sysv", kind, "create", "7702"]));
+        case.outside(["sysv", kind, "id", "7702"]).run().assert().code(1);
         case.outside(["sysv", kind, "remove", "7701"]).ok();
     });
 }
@@ -108,14 +109,16 @@ fn system_v_ipc_of_its_own(#[case] kind: &str) {
 fn system_v_ipc_of_the_hosts() {
     case(needs!(Runj), |case| {
         let mut bundle = case.bundle("minimal");
+        let mut ids = Vec::new();
         for kind in ["msg", "sem", "shm"] {
             case.outside(["sysv", kind, "create", "7703"]).ok();
+            ids.push(case.outside(["sysv", kind, "id", "7703"]).ok().trim().to_owned());
             // The emulation has them together or not at all.
             bundle = bundle.set(&format!("/freebsd/jail/sysv{kind}"), json!("inherit"));
         }
         let check = [
-            "sysv", "msg", "seen", "7703", "--and", "sysv", "sem", "seen", "7703", "--and", "sysv", "shm", "seen",
-            "7703",
+            "sysv", "msg", "seen", &ids[0], "--and", "sysv", "sem", "seen", &ids[1], "--and", "sysv", "shm", "seen",
+            &ids[2],
         ];
         case.passes(&bundle.args(&check));
         for kind in ["msg", "sem", "shm"] {

@@ -328,7 +328,7 @@ fn runj_ext_json_is_merged() {
 /// A bundle as containerd writes it for FreeBSD: with a `linux` object.
 #[test]
 fn a_bundle_of_containerds_runs() {
-    case(needs!(Runj), |case| {
+    case(needs!(Runj, NoNewPrivileges), |case| {
         case.passes(&case.bundle("containerd").set("/linux/cgroupsPath", json!(format!("/{}", case.marker()))));
     });
 }

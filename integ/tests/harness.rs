@@ -16,9 +16,30 @@ fn integ_inside_is_static() {
     });
 }
 
+/// An ELF file whose program headers are of these kinds.
+fn program(kinds: &[u32]) -> Vec<u8> {
+    let mut bytes = vec![0; 64 + 56 * kinds.len()];
+    bytes[..5].copy_from_slice(b"\x7fELF\x02");
+    bytes[32..40].copy_from_slice(&64u64.to_le_bytes());
+    bytes[54..56].copy_from_slice(&56u16.to_le_bytes());
+    bytes[56..58].copy_from_slice(&u16::try_from(kinds.len()).unwrap().to_le_bytes());
+    for (index, kind) in kinds.iter().enumerate() {
+        bytes[64 + 56 * index..][..4].copy_from_slice(&kind.to_le_bytes());
+    }
+    bytes
+}
+
 #[test]
 fn a_dynamic_program_is_told_apart() {
-    assert_eq!(locate::is_static(std::path::Path::new("/bin/sh")), Some(false));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("program");
+    // PT_LOAD, PT_INTERP, PT_DYNAMIC
+    for (kinds, expected) in [(vec![1, 1], Some(true)), (vec![1, 3], Some(false)), (vec![2, 1, 3], Some(false))] {
+        std::fs::write(&path, program(&kinds)).unwrap();
+        assert_eq!(locate::is_static(&path), expected, "{kinds:?}");
+    }
+    std::fs::write(&path, "#!/bin/sh\n").unwrap();
+    assert_eq!(locate::is_static(&path), None);
 }
 
 #[test]

@@ -263,13 +263,35 @@ fn an_unprivileged_user_runs_what_only_it_may() {
     });
 }
 
-#[rstest]
-#[case(true)]
-#[case(false)]
-fn no_new_privileges(#[case] value: bool) {
+#[test]
+fn no_new_privileges() {
+    case(needs!(NoNewPrivileges), |case| {
+        let bundle = case.bundle("minimal").set("/process/noNewPrivileges", json!(true));
+        case.passes(&bundle.args(&["no-new-privileges", "true"]));
+    });
+}
+
+#[test]
+fn new_privileges_unless_forbidden() {
     case(needs!(), |case| {
-        let bundle = case.bundle("minimal").set("/process/noNewPrivileges", json!(value));
-        case.passes(&bundle.args(&["no-new-privileges", &value.to_string()]));
+        let bundle = case.bundle("minimal").set("/process/noNewPrivileges", json!(false));
+        case.passes(&bundle.args(&["no-new-privileges", "false"]));
+    });
+}
+
+/// A property that this kernel cannot give is an error that says what could.
+#[test]
+fn no_new_privileges_that_cannot_be_had() {
+    case(needs!(Runj, FreeBsd), |case| {
+        let bundle = case.bundle("minimal").set("/process/noNewPrivileges", json!(true));
+        let container = case.container(&bundle.args(&["no-new-privileges", "true"]));
+        container.create().ok();
+        let start = container.start();
+        if start.output.status.success() {
+            container.passes();
+        } else {
+            start.fails_with(1, "process.noNewPrivileges: noNewPrivileges: needs FreeBSD 14.0 or newer");
+        }
     });
 }
 

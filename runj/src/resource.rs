@@ -126,6 +126,7 @@ pub fn release(kernel: &impl Kernel, store: &Store, resources: &[Resource], boot
             for interface in moved {
                 keep(kernel.interface_return(jid, interface).map_err(Into::into));
             }
+            keep(kernel.unmount_inner(jid).map_err(Into::into));
             keep(kernel.jail_remove(jid).map_err(Into::into));
         }
         for resource in newest_first() {

@@ -621,7 +621,7 @@ fn an_interface_goes_in_and_comes_back_under_its_name() {
         assert!(!host.alias_exists(&alias).unwrap());
         host.alias_add(&alias).unwrap();
         assert!(host.alias_exists(&alias).unwrap());
-        assert_eq!(host.alias_add(&alias).unwrap_err().errno, Errno::EEXIST);
+        host.alias_add(&alias).unwrap();
         host.alias_remove(&alias).unwrap();
         host.alias_remove(&alias).unwrap();
         assert!(!host.alias_exists(&alias).unwrap());

@@ -76,7 +76,7 @@ pub fn remove(root: &Path, path: &Path, count: usize, kind: TargetKind) -> Resul
 /// Opens what is at the resolved `path` beneath `root`, for reading and without waiting (a FIFO has no writer).
 ///
 /// # Errors
-/// `ELOOP`, `EMLINK` or `ENOTDIR` where a component is a link by now.
+/// `ELOOP` or `ENOTDIR` where a component is a link by now.
 pub fn open(root: &Path, path: &Path) -> Result<OwnedFd> {
     open_with(root, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
 }
@@ -92,7 +92,8 @@ pub fn open_with(root: &Path, path: &Path, flags: OFlag) -> Result<OwnedFd> {
         // O_PATH with O_NOFOLLOW opens the link itself.
         if file_type(&fstat(&fd)?) == SFlag::S_IFLNK { Err(Errno::ELOOP) } else { Ok(fd) }
     };
-    open().map_err(failed)
+    // FreeBSD's word for a link that is not followed.
+    open().map_err(|errno| failed(if errno == Errno::EMLINK { Errno::ELOOP } else { errno }))
 }
 
 /// A walk from the root: the directories on the way, and then names that do not exist or a file.

@@ -238,6 +238,10 @@ impl Mounts for FakeHost {
         Ok(())
     }
 
+    fn unmount_inner(&self, _: Jid) -> Result<()> {
+        self.call("unmount_inner")
+    }
+
     fn ruleset_exists(&self, number: u16) -> Result<bool> {
         self.call("ruleset_exists")?;
         Ok(self.state.borrow().world.rulesets.get(&number).is_some_and(|rules| !rules.is_empty()))

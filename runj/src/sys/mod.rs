@@ -132,6 +132,10 @@ pub trait Mounts {
     /// Unmounts, by its id, what is mounted on `path`, unless that is `before`. Nothing there is success.
     fn unmount(&self, path: &Path, before: Option<&MountId>) -> Result<()>;
 
+    /// Kills the processes of a living jail that may mount, and unmounts what they mounted: it would outlive them and
+    /// keep the jail dying. On Linux nothing does: mounts made inside end with the jail.
+    fn unmount_inner(&self, jid: Jid) -> Result<()>;
+
     /// Whether the devfs ruleset holds at least one rule.
     fn ruleset_exists(&self, number: u16) -> Result<bool>;
 
@@ -147,7 +151,7 @@ pub trait Interfaces {
     /// Whether the interface carries exactly this address.
     fn alias_exists(&self, alias: &InterfaceAlias) -> Result<bool>;
 
-    /// Adds an address to an interface of the host.
+    /// Adds an address to an interface of the host; one that is there is success.
     fn alias_add(&self, alias: &InterfaceAlias) -> Result<()>;
 
     /// Removes an address; absence is success.

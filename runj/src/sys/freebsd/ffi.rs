@@ -189,9 +189,32 @@ pub fn statfs(path: &CStr) -> nix::Result<Mounted> {
     let mut status: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the path is a C string and `status` is a struct statfs.
     Errno::result(unsafe { libc::statfs(path.as_ptr(), &raw mut status) })?;
+    Ok(mounted(&status))
+}
+
+fn mounted(status: &libc::statfs) -> Mounted {
     // SAFETY: fsid_t is a struct of just two 32-bit integers, whose fields libc keeps private.
     let id = unsafe { std::mem::transmute::<libc::fsid_t, [i32; 2]>(status.f_fsid) };
-    Ok(Mounted { on: PathBuf::from(chars(&status.f_mntonname)), id })
+    Mounted { on: PathBuf::from(chars(&status.f_mntonname)), id }
+}
+
+/// getfsstat(2): every mounted file system that the caller may see, oldest first.
+pub fn mounts() -> nix::Result<Vec<Mounted>> {
+    loop {
+        // SAFETY: with no buffer it only counts.
+        let count = Errno::result(unsafe { libc::getfsstat(ptr::null_mut(), 0, libc::MNT_NOWAIT) })?;
+        // One more than there are: a full buffer may be short of some.
+        let room = usize::try_from(count).map_err(|_| Errno::EOVERFLOW)? + 1;
+        // SAFETY: integers and arrays of them: all zero is a value.
+        let mut list: Vec<libc::statfs> = vec![unsafe { std::mem::zeroed() }; room];
+        let size = (room * size_of::<libc::statfs>()).try_into().map_err(|_| Errno::EOVERFLOW)?;
+        // SAFETY: the buffer has that many bytes.
+        let filled = Errno::result(unsafe { libc::getfsstat(list.as_mut_ptr(), size, libc::MNT_NOWAIT) })?;
+        let filled = usize::try_from(filled).map_err(|_| Errno::EOVERFLOW)?;
+        if filled < room {
+            return Ok(list[..filled].iter().map(mounted).collect());
+        }
+    }
 }
 
 /// sysctl(3): the bytes of a value, however long it is.

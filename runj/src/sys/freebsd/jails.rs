@@ -11,10 +11,13 @@ use super::{Host, rctl};
 use crate::id::Jid;
 use crate::sys::jail::{HostFacts, JailParams, JailView, Limits, ParamValue, System};
 use crate::sys::usage::Usage;
-use crate::sys::{Jails, Result, SysError};
+use crate::sys::{Jails, Processes, Result, SysError};
 
 /// How long a jail may take to die. A fork storm was seen to take 64 ms.
 const REMOVE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// After how many removals, a millisecond apart, that found no process in a jail with children nobody is being forked.
+const CALM_ROUNDS: u32 = 10;
 
 impl Jails for Host {
     fn facts(&self) -> Result<HostFacts> {
@@ -32,14 +35,7 @@ impl Jails for Host {
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {
-        let name = params.text("name").unwrap_or_default();
-        let operation = format!("create jail {name}");
-        // The kernel takes such a name for the number that the jail is to have, as it does with an empty one.
-        if name.rsplit('.').next().is_none_or(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
-            let message = "a jail's name must have something else than digits after its last dot";
-            return Err(SysError::with_message(operation, Errno::EINVAL, message));
-        }
-        set(operation, params, libc::JAIL_CREATE, None)
+        set(format!("create jail {}", params.text("name").unwrap_or_default()), params, libc::JAIL_CREATE, None)
     }
 
     fn jail_update(&self, jid: Jid, params: &JailParams) -> Result<()> {
@@ -76,6 +72,7 @@ impl Jails for Host {
     fn jail_remove(&self, jid: Jid) -> Result<()> {
         // One call is not enough before 13.0: a process that is being forked or is attaching survives it.
         let deadline = Instant::now() + REMOVE_DEADLINE;
+        let mut rounds_without_processes = 0;
         loop {
             match ffi::jail_remove(jid.0) {
                 Ok(()) => {}
@@ -84,6 +81,15 @@ impl Jails for Host {
             }
             if find(jid)?.is_none() {
                 return Ok(());
+            }
+            // A child jail that is dying, of an unreaped process say, keeps its parent in the kernel's list of the living.
+            if number(jid, "children.cur")?.is_some_and(|children| children > 0) && self.members(jid)?.is_empty() {
+                rounds_without_processes += 1;
+                if rounds_without_processes == CALM_ROUNDS {
+                    return Ok(());
+                }
+            } else {
+                rounds_without_processes = 0;
             }
             if Instant::now() > deadline {
                 let message = format!("processes of it still live after {} s", REMOVE_DEADLINE.as_secs());

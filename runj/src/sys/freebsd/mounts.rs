@@ -10,7 +10,7 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{fchdir, getcwd};
 
 use super::ffi::{self, Options};
-use super::{Host, devfs};
+use super::{Host, devfs, inside, jails};
 use crate::id::Jid;
 use crate::sys::jail::FILES_ON_FILES;
 use crate::sys::mount::{DeviceRule, MountFlags, MountId, MountRequest, Resolved, TargetKind};
@@ -42,7 +42,9 @@ impl Mounts for Host {
         // nmount(2) follows links in the path that it is given; a working directory and a name in it have none.
         let target = Target::enter(root, path)?;
         let lower = if request.copy_up { Some(here().map_err(failed)?) } else { None };
-        options(request, &target.name).nmount(flags(request.flags)).map_err(|refusal| {
+        // What is copied up has to be written first.
+        let writable = MountFlags { read_only: request.flags.read_only && !request.copy_up, ..request.flags };
+        options(request, &target.name).nmount(flags(writable)).map_err(|refusal| {
             let message = match hint(refusal.errno, request) {
                 Some(hint) => format!("{} ({hint})", refusal.message),
                 None => refusal.message,
@@ -56,6 +58,11 @@ impl Mounts for Host {
             copy::tree(lower, upper).map_err(|errno| {
                 SysError::new(format!("copy {} up into its tmpfs", root.join(path).display()), errno)
             })?;
+            if request.flags.read_only {
+                make_read_only(request).map_err(|refusal| {
+                    SysError::with_message(describe(root, path, request), refusal.errno, refusal.message)
+                })?;
+            }
         }
         Ok(())
     }
@@ -82,6 +89,29 @@ impl Mounts for Host {
             .map_err(|errno| SysError::new(format!("unmount {}", path.display()), errno))?;
         }
         Err(SysError::with_message(format!("unmount {}", path.display()), Errno::EBUSY, "there is no end of mounts"))
+    }
+
+    fn unmount_inner(&self, jid: Jid) -> Result<()> {
+        if jails::number(jid, "allow.mount")?.unwrap_or(0) == 0 {
+            return Ok(());
+        }
+        // From inside the kernel itself tells what the jail mounted from what was mounted for it, and refuses that.
+        let answer = inside::ask(self, jid, || {
+            for _ in 0..MAX_STACK {
+                // Whoever lives could mount again.
+                let killed = ffi::kill(-1, libc::SIGKILL);
+                let newest_first = ffi::mounts()?.into_iter().rev();
+                let undone = newest_first.filter(|mounted| {
+                    let path = ffi::c_string(&mounted.on);
+                    path.and_then(|path| ffi::unmount(&path, libc::MNT_FORCE)).is_ok()
+                });
+                if undone.count() == 0 && killed == Err(Errno::ESRCH) {
+                    return Ok(Vec::new());
+                }
+            }
+            Err(Errno::EBUSY)
+        });
+        answer.map(drop)
     }
 
     fn ruleset_exists(&self, number: u16) -> Result<bool> {
@@ -151,6 +181,15 @@ impl Drop for Target {
 
 fn here() -> nix::Result<OwnedFd> {
     open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Makes the file system that the working directory is the root of read-only.
+fn make_read_only(request: &MountRequest) -> Result<(), ffi::Refusal> {
+    let mut options = Options::default();
+    options.push_text("fstype", &request.fstype);
+    options.push_text("fspath", ".");
+    options.push("ro", None);
+    options.nmount(flags(request.flags) | libc::MNT_UPDATE)
 }
 
 fn describe(root: &Path, path: &Path, request: &MountRequest) -> String {

@@ -116,7 +116,11 @@ impl Interfaces for Host {
             let socket = Socket::new()?;
             socket.add_address(socket.link(&alias.interface)?.index, alias.address, alias.prefix)
         };
-        add().map_err(|errno| SysError::new(format!("add alias {alias}"), errno))
+        match add() {
+            // As SIOCAIFADDR, which gives an address that is there to its interface again.
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => Err(SysError::new(format!("add alias {alias}"), errno)),
+        }
     }
 
     fn alias_remove(&self, alias: &InterfaceAlias) -> Result<()> {

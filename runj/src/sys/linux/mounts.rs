@@ -227,15 +227,22 @@ impl Mounts for Host {
     }
 
     fn unmount(&self, path: &Path, before: Option<&MountId>) -> Result<()> {
-        match self.mount_id(path)? {
-            None => Ok(()),
-            Some(id) if Some(&id) == before => Ok(()),
+        loop {
+            match self.mount_id(path)? {
+                Some(id) if Some(&id) != before => {}
+                _ => return Ok(()),
+            }
             // Detached, so that a process that still looks at it (a scanner of disks) holds nothing up.
-            Some(_) => match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-                Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
-                Err(errno) => Err(SysError::new(format!("unmount {}", path.display()), errno)),
-            },
+            match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+                Ok(()) => {}
+                Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+                Err(errno) => return Err(SysError::new(format!("unmount {}", path.display()), errno)),
+            }
         }
+    }
+
+    fn unmount_inner(&self, _jid: Jid) -> Result<()> {
+        Ok(())
     }
 
     fn ruleset_exists(&self, number: u16) -> Result<bool> {

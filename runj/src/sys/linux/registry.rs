@@ -72,14 +72,15 @@ impl Registry {
 
     /// Takes a jid (the one asked for, or the next) and a name (the one asked for, or the jid).
     pub fn claim(&self, jid: Option<i32>, name: Option<&str>) -> Result<Claim, Refusal> {
-        // The kernel checks the name first and burns no jid for it.
-        if let Some(name) = name {
-            self.refuse_known(name)?;
+        // The kernel looks at a jid that is asked for first, then at the name, and burns no jid for that.
+        let claimed = jid.map(|jid| self.claim_jid(Jid(jid))).transpose()?;
+        if let Some(name) = name
+            && let Err(refusal) = self.refuse_known(name)
+        {
+            claimed.inspect(|jid| drop(fs::remove_dir(self.jail_directory(*jid))));
+            return Err(refusal);
         }
-        let jid = match jid {
-            Some(jid) => self.claim_jid(Jid(jid))?,
-            None => self.next_jid()?,
-        };
+        let jid = claimed.map_or_else(|| self.next_jid(), Ok)?;
         let name = name.map_or_else(|| jid.to_string(), str::to_owned);
         let this = processes::own_identity().map_err(Refusal::from)?;
         let holder = format!("{jid} {} {}", this.pid, this.start);
