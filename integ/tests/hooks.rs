@@ -155,6 +155,17 @@ fn a_failure_undoes_create_and_runs_poststop(#[case] kind: &str) {
     });
 }
 
+/// Its state does not fit into a pipe, and nobody empties that: whoever writes it is not to die of it.
+#[test]
+fn a_hook_need_not_read_its_state() {
+    case(needs!(Runj), |case| {
+        let bundle = case.bundle("minimal").set("/annotations", json!({ "org.example.long": "x".repeat(300_000) }));
+        let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+        let bundle = kinds.iter().fold(bundle, |bundle, kind| bundle.hook(kind, &["exit", "0"]));
+        case.passes(&bundle);
+    });
+}
+
 #[test]
 fn a_failing_start_container_stops_the_container() {
     case(needs!(Runj), |case| {

@@ -21,7 +21,8 @@ use crate::plan::Hooks;
 use crate::plan::process::ProcessPlan;
 use crate::state::{OciState, Status};
 use crate::sys::jail::Limits;
-use crate::sys::{Kernel, SysError, unix};
+use crate::sys::unix::{self, BrokenPipes};
+use crate::sys::{Kernel, SysError};
 use report::{Failure, Report};
 
 /// The umask of a container whose bundle names none.
@@ -86,7 +87,6 @@ pub fn run(kernel: &impl Kernel, entrypoint: &Entrypoint<'_>) -> i32 {
     };
     let exit = i32::from(failure.exit);
     // Before `start` the creator listens, after it `start` does; nobody reads the other one any more.
-    unix::ignore_broken_pipes();
     let outlets = match entrypoint.gate {
         Gate::Exec { report } => [Some(report), None],
         Gate::Create { report, status, .. } => [Some(report), Some(status)],
@@ -152,6 +152,8 @@ fn sanitise(kernel: &impl Kernel, entrypoint: &Entrypoint<'_>) -> Result<(), Fai
     unix::close_descriptors_except(&keep);
     nix::unistd::setsid().map_err(|errno| Failure::new("setsid", SysError::new("setsid", errno)))?;
     unix::reset_signals();
+    // Until the program is executed: a hook that does not read its state, or a creator that is gone, is no reason to die.
+    unix::set_broken_pipes(BrokenPipes::AreErrors);
     nix::sys::stat::umask(mode(DEFAULT_UMASK));
     kernel.forbid_tracing().map_err(|error| Failure::new("forbid tracing", error))?;
     unix::clear_environment();
@@ -282,7 +284,9 @@ fn execute(
     nix::sys::stat::umask(mode(process.umask.unwrap_or(DEFAULT_UMASK)));
     kernel.become_user(&process.user).map_err(|error| Failure::new("process.user", error))?;
     send(status, &Report::Executing)?;
+    unix::set_broken_pipes(BrokenPipes::Kill);
     let Err(errno) = nix::unistd::execve(&path, &args, &env);
+    unix::set_broken_pipes(BrokenPipes::AreErrors);
     Err(Failure::exec(&process.args[0], &program.display().to_string(), errno))
 }
 

@@ -206,10 +206,20 @@ pub fn window_size(fd: BorrowedFd<'_>) -> Option<(u16, u16)> {
     (result == 0).then_some((size.ws_row, size.ws_col))
 }
 
-/// Lets writes to a closed pipe answer `EPIPE` instead of killing. Called in a child.
-pub fn ignore_broken_pipes() {
-    // SAFETY: SIG_IGN is a valid action.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+/// What a write to a closed pipe does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokenPipes {
+    /// It answers `EPIPE`.
+    AreErrors,
+    /// It kills, as a program expects.
+    Kill,
+}
+
+/// Chooses what a write to a closed pipe does. Called in a child.
+pub fn set_broken_pipes(to: BrokenPipes) {
+    let action = if to == BrokenPipes::Kill { libc::SIG_DFL } else { libc::SIG_IGN };
+    // SAFETY: both are valid actions.
+    unsafe { libc::signal(libc::SIGPIPE, action) };
 }
 
 /// Major and minor number of a device node; none if the path is no device node.
