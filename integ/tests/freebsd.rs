@@ -7,16 +7,17 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use integ::ffi;
-use integ::host::{Place, dies, host, names, nullfs, request, sleep_for_ever};
+use integ::host::{Place, dies, host, names, nullfs, request, sleep_for_ever, succeeds};
 use integ::net::{self, Network};
 use integ::prelude::*;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getsid};
 use runj::sys::mount::{MountFlags, MountRequest, TargetKind};
-use runj::sys::{Jails, Processes, unix};
+use runj::sys::{Jails, Mounts, Processes, unix};
 
 /// The output of a program of the system's.
 #[track_caller]
@@ -259,6 +260,29 @@ fn a_busy_mount_is_forced() {
         container.delete_force().ok();
         assert!(!tool("mount -p").contains(bundle.root().to_str().unwrap()));
         assert_eq!(file.write(b"x").unwrap_err().raw_os_error(), Some(libc::EIO));
+    });
+}
+
+/// The kernel refuses a directory that another is about to mount on; runj waits for its turn.
+#[test]
+fn one_directory_is_mounted_on_by_many_at_once() {
+    const CHILDREN: usize = 6;
+    const ROUNDS: usize = 150;
+    host(needs!(Runj, FreeBsd), |place| {
+        let target = Path::new("dev");
+        let before = tool("mount -p");
+        let rounds = || {
+            for _ in 0..ROUNDS {
+                place.host.mount(None, &place.root, target, &request("devfs")).unwrap();
+            }
+            0
+        };
+        let children: Vec<_> = (0..CHILDREN).map(|_| unix::fork(&mut { rounds }).unwrap()).collect();
+        children.into_iter().for_each(succeeds);
+        let on = place.root.join(target);
+        assert_eq!(tool("mount -p").matches(on.to_str().unwrap()).count(), CHILDREN * ROUNDS);
+        place.host.unmount(&on, None).unwrap();
+        assert_eq!(tool("mount -p"), before);
     });
 }
 

@@ -16,8 +16,8 @@ use crate::sys::jail::FILES_ON_FILES;
 use crate::sys::mount::{DeviceRule, MountFlags, MountId, MountRequest, Resolved, TargetKind};
 use crate::sys::{Mounts, Result, SysError, beneath, copy};
 
-/// How often a busy mount is tried again, a few milliseconds apart, before it is forced: the processes of a jail that
-/// was just removed take that long to let go.
+/// How often a busy mount, or a busy place for one, is tried again, a few milliseconds apart, before it is forced or
+/// reported: the processes of a jail that was just removed take that long to let go.
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(4);
 
@@ -39,18 +39,7 @@ impl Mounts for Host {
 
     fn mount(&self, _jid: Option<Jid>, root: &Path, path: &Path, request: &MountRequest) -> Result<()> {
         let failed = |errno| SysError::new(describe(root, path, request), errno);
-        // nmount(2) follows links in the path that it is given; a working directory and a name in it have none.
-        let target = Target::enter(root, path)?;
-        let lower = if request.copy_up { Some(here().map_err(failed)?) } else { None };
-        // What is copied up has to be written first.
-        let writable = MountFlags { read_only: request.flags.read_only && !request.copy_up, ..request.flags };
-        options(request, &target.name).nmount(flags(writable)).map_err(|refusal| {
-            let message = match hint(refusal.errno, request) {
-                Some(hint) => format!("{} ({hint})", refusal.message),
-                None => refusal.message,
-            };
-            SysError::with_message(describe(root, path, request), refusal.errno, message)
-        })?;
+        let (target, lower) = cover(root, path, request)?;
         target.check().map_err(failed)?;
         if let Some(lower) = lower {
             // The kernel has moved the working directory into what now covers it.
@@ -124,6 +113,42 @@ impl Mounts for Host {
 
     fn ruleset_remove(&self, number: u16) -> Result<()> {
         devfs::remove(number)
+    }
+}
+
+/// Mounts; returns the place, entered, and for a copy up what is covered now.
+///
+/// When several containers of one root are made at once, the kernel refuses a directory that another mount is at work on
+/// (`EBUSY`: `VI_MOUNT` in vfs_mount.c) or that was covered since it was looked up (`ENOENT`: vn_path_to_global_path in
+/// vfs_cache.c). That passes, so it is tried again from the start.
+fn cover(root: &Path, path: &Path, request: &MountRequest) -> Result<(Target, Option<OwnedFd>)> {
+    let failed = |errno| SysError::new(describe(root, path, request), errno);
+    let mut tries = BUSY_TRIES;
+    loop {
+        // nmount(2) follows links in the path that it is given; a working directory and a name in it have none.
+        let target = Target::enter(root, path)?;
+        let lower = request.copy_up.then(here).transpose().map_err(failed)?;
+        // What is copied up has to be written first.
+        let writable = MountFlags { read_only: request.flags.read_only && !request.copy_up, ..request.flags };
+        let refusal = match options(request, &target.name).nmount(flags(writable)) {
+            Ok(()) => return Ok((target, lower)),
+            Err(refusal) => refusal,
+        };
+        let passes = match refusal.errno {
+            Errno::EBUSY => true,
+            Errno::ENOENT => request.source.as_deref().is_none_or(Path::exists),
+            _ => false,
+        };
+        if passes && tries > 0 {
+            tries -= 1;
+            std::thread::sleep(BUSY_PAUSE);
+            continue;
+        }
+        let message = match hint(refusal.errno, request) {
+            Some(hint) => format!("{} ({hint})", refusal.message),
+            None => refusal.message,
+        };
+        return Err(SysError::with_message(describe(root, path, request), refusal.errno, message));
     }
 }
 
