@@ -168,8 +168,8 @@ impl<'a> Container<'a> {
 
     /// `kill` with other arguments.
     #[track_caller]
-    pub fn kill_with(&self, arguments: &[&str]) -> Done {
-        Done::run(self.case.runj(["kill", &self.id]).args(arguments))
+    pub fn kill_with(&self, options: &[&str], signal: Option<&str>) -> Done {
+        Done::run(self.case.runj(["kill"]).args(options).arg(&self.id).args(signal))
     }
 
     /// `delete`.

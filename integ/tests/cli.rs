@@ -124,14 +124,23 @@ fn the_log_is_appended_to_and_success_is_silent() {
 #[rstest]
 #[case::code(&["exit", "7"], 7)]
 #[case::zero(&["true"], 0)]
+fn run_ends_as_the_program_does(#[case] check: &[&str], #[case] code: i32) {
+    case(needs!(), |case| run_ends(case, check, code));
+}
+
+/// Where the program is process 1 of a namespace, it does not die of these.
+#[rstest]
 #[case::kill(&["die", "KILL"], 128 + 9)]
 #[case::segmentation_fault(&["die", "SEGV"], 128 + 11)]
-fn run_ends_as_the_program_does(#[case] check: &[&str], #[case] code: i32) {
-    case(needs!(), |case| {
-        let container = case.container(&case.bundle("minimal").args(check));
-        container.runner(&[]).run().assert().code(code);
-        container.state_command().fails(1);
-    });
+fn run_ends_as_the_program_dies(#[case] check: &[&str], #[case] code: i32) {
+    case(needs!(Runj), |case| run_ends(case, check, code));
+}
+
+#[track_caller]
+fn run_ends(case: &Case, check: &[&str], code: i32) {
+    let container = case.container(&case.bundle("minimal").args(check));
+    container.runner(&[]).run().assert().code(code);
+    container.state_command().fails(1);
 }
 
 #[test]

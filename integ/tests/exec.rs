@@ -33,12 +33,13 @@ fn its_exit_code_comes_through(#[case] check: &[&str], #[case] code: i32) {
 }
 
 #[rstest]
-#[case::environment(&["-e", "A=1", "--env", "B=2"], &["env-has", "A=1", "--and", "env-has", "B=2", "--and", "env-has", "PATH=/bin"])]
+#[case::environment(&["-e", "A=1", "-e", "B=2"], &["env-has", "A=1", "--and", "env-has", "B=2", "--and", "env-has", "PATH=/bin"])]
+#[case::environment_in_full(&["--env", "A=1"], &["env-has", "A=1"])]
 #[case::environment_replaced(&["-e", "PATH=/data"], &["env-has", "PATH=/data"])]
 #[case::cwd(&["--cwd", "/tmp"], &["cwd", "/tmp"])]
 #[case::user(&["--user", "1001:1002"], &["uid", "1001", "--and", "gid", "1002"])]
 #[case::user_alone(&["-u", "1001"], &["uid", "1001"])]
-#[case::clean(&[], &["fds", "--and", "signals-clean", "--and", "no-ctty", "--and", "env-lacks", "SECRET"])]
+#[case::clean(&[], &["fds", "--and", "no-ctty", "--and", "env-lacks", "SECRET"])]
 #[case::name(&[], &["hostname", "jail-name"])]
 fn an_option_is_obeyed(#[case] options: &[&str], #[case] check: &[&str]) {
     case(needs!(), |case| {
@@ -46,7 +47,17 @@ fn an_option_is_obeyed(#[case] options: &[&str], #[case] check: &[&str]) {
         container.create().ok();
         container.start().ok();
         let exec = container.executor(options, &["/integ-inside"]).args(check);
-        Done::run(exec.env("SECRET", "1").without_signals(&[libc::SIGUSR1])).ok();
+        Done::run(exec.env("SECRET", "1")).ok();
+    });
+}
+
+/// runc lets what its caller ignores through.
+#[test]
+fn signals_that_the_caller_ignores_are_as_usual() {
+    case(needs!(Runj), |case| {
+        let container = case.running(&["sleep"]);
+        let exec = container.executor(&[], &["/integ-inside", "signals-clean"]);
+        Done::run(exec.without_signals(&[libc::SIGUSR1])).ok();
     });
 }
 
@@ -65,15 +76,25 @@ fn a_process_file_is_obeyed() {
     case(needs!(), |case| {
         let container = case.running(&["sleep"]);
         let check = [
-            "cwd", "/tmp", "--and", "uid", "7", "--and", "gid", "8", "--and", "groups", "9", "--and", "umask", "027",
-            "--and", "rlimit", "NOFILE", "99", "99", "--and", "env-has", "X=y",
+            "cwd", "/tmp", "--and", "uid", "7", "--and", "gid", "8", "--and", "groups", "9", "--and", "rlimit",
+            "NOFILE", "99", "99", "--and", "env-has", "X=y",
         ];
         let file = process_file(case, &check, |process| {
             process["cwd"] = json!("/tmp");
             process["env"] = json!(["X=y"]);
-            process["user"] = json!({"uid": 7, "gid": 8, "additionalGids": [9], "umask": 0o027});
+            process["user"] = json!({"uid": 7, "gid": 8, "additionalGids": [9]});
             process["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 99, "hard": 99}]);
         });
+        Done::run(case.runj(["exec", "--process", &file, container.id()])).ok();
+    });
+}
+
+/// runc 1.1 forgets it.
+#[test]
+fn the_umask_of_a_process_file_is_obeyed() {
+    case(needs!(Runj), |case| {
+        let container = case.running(&["sleep"]);
+        let file = process_file(case, &["umask", "027"], |process| process["user"]["umask"] = json!(0o027));
         Done::run(case.runj(["exec", "--process", &file, container.id()])).ok();
     });
 }

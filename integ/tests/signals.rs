@@ -7,30 +7,55 @@ use integ::ffi;
 use integ::prelude::*;
 
 #[rstest]
-#[case("TERM", libc::SIGTERM)]
-#[case("SIGTERM", libc::SIGTERM)]
-#[case("sigterm", libc::SIGTERM)]
-#[case("term", libc::SIGTERM)]
-#[case("15", libc::SIGTERM)]
-#[case("9", libc::SIGKILL)]
-#[case("SIGKILL", libc::SIGKILL)]
-#[case("kill", libc::SIGKILL)]
-#[case("USR1", libc::SIGUSR1)]
-#[case("HUP", libc::SIGHUP)]
-fn any_spelling(#[case] text: &str, #[case] number: i32) {
+#[case("TERM", "SIGTERM")]
+#[case("SIGTERM", "SIGTERM")]
+#[case("sigterm", "SIGTERM")]
+#[case("term", "SIGTERM")]
+#[case("15", "SIGTERM")]
+#[case("USR1", "SIGUSR1")]
+#[case("HUP", "SIGHUP")]
+fn any_spelling(#[case] text: &str, #[case] name: &str) {
     case(needs!(), |case| {
-        let container = case.running(&["sleep"]);
+        let container = case.running(&["trap"]);
+        container.until_stdout("ready");
         container.kill(text).ok();
-        assert_eq!(container.wait().signal(), Some(number));
+        container.until_stdout(name);
+    });
+}
+
+#[rstest]
+#[case("9")]
+#[case("SIGKILL")]
+#[case("kill")]
+fn kill_cannot_be_caught(#[case] text: &str) {
+    case(needs!(), |case| {
+        let container = case.running(&["trap"]);
+        container.until_stdout("ready");
+        container.kill(text).ok();
+        assert_eq!(container.wait().signal(), Some(libc::SIGKILL));
     });
 }
 
 #[test]
 fn the_default_is_term() {
     case(needs!(), |case| {
+        let container = case.running(&["trap"]);
+        container.until_stdout("ready");
+        container.kill_with(&[], None).ok();
+        container.until_stdout("SIGTERM");
+    });
+}
+
+/// Where the program is process 1 of a namespace, it does not.
+#[rstest]
+#[case(libc::SIGTERM)]
+#[case(libc::SIGUSR1)]
+#[case(libc::SIGHUP)]
+fn a_program_without_a_handler_dies(#[case] number: i32) {
+    case(needs!(Runj), |case| {
         let container = case.running(&["sleep"]);
-        container.kill_with(&[]).ok();
-        assert_eq!(container.wait().signal(), Some(libc::SIGTERM));
+        container.kill(&number.to_string()).ok();
+        assert_eq!(container.wait().signal(), Some(number));
     });
 }
 
@@ -87,7 +112,7 @@ fn all_reaches_children_and_daemons() {
         let container =
             case.running(&["fork", "2", "--and", "daemon", "2", "--and", "echo", "ready", "--and", "sleep"]);
         container.until_stdout("ready");
-        container.kill_with(&["--all", "KILL"]).ok();
+        container.kill_with(&["--all"], Some("KILL")).ok();
         assert_eq!(container.wait().signal(), Some(libc::SIGKILL));
         // They are gone without delete.
         until("an empty jail", || {
@@ -103,7 +128,7 @@ fn all_reaches_children_and_daemons() {
 fn all_leaves_the_neighbours_alone() {
     case(needs!(), |case| {
         let (first, second) = (case.running(&["sleep"]), case.running(&["sleep"]));
-        first.kill_with(&["-a", "KILL"]).ok();
+        first.kill_with(&["-a"], Some("KILL")).ok();
         first.wait();
         first.until_status("stopped");
         assert_eq!(second.status(), "running");
@@ -123,7 +148,7 @@ fn one_process_by_pid() {
         let container = case.running(&["fork", "1", "--and", "echo", "ready", "--and", "sleep"]);
         container.until_stdout("ready");
         let child = members(case, &container).into_iter().find(|&pid| pid != container.pid()).unwrap();
-        container.kill_with(&["--pid", &child.to_string(), "KILL"]).ok();
+        container.kill_with(&["--pid", &child.to_string()], Some("KILL")).ok();
         until("one process less", || (!members(case, &container).contains(&child)).then_some(()));
         assert_eq!(container.status(), "running");
     });
@@ -135,7 +160,7 @@ fn a_pid_of_the_host_is_refused() {
     case(needs!(Runj), |case| {
         let container = case.running(&["sleep"]);
         let mut stranger = case.outside(["sleep"]).spawn();
-        container.kill_with(&["--pid", &stranger.pid.to_string(), "KILL"]).fails(1);
+        container.kill_with(&["--pid", &stranger.pid.to_string()], Some("KILL")).fails(1);
         assert!(stranger.try_wait().is_none(), "the stranger lives");
         stranger.kill(libc::SIGKILL);
         stranger.wait();

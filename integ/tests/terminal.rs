@@ -92,10 +92,12 @@ fn the_owner_of_the_socket_resizes() {
 #[test]
 fn ctrl_c_interrupts() {
     case(needs!(), |case| {
-        let (container, mut terminal) = started(case, &terminal_bundle(case, &["echo", "ready", "--and", "sleep"]));
+        let (container, mut terminal) = started(case, &terminal_bundle(case, &["trap"]));
         terminal.read_until("ready");
         terminal.type_text("\u{3}");
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&container.wait()), Some(libc::SIGINT));
+        terminal.read_until("SIGINT");
+        container.kill("KILL").ok();
+        container.wait();
     });
 }
 
@@ -210,12 +212,15 @@ fn run_follows_the_windows_size() {
 #[test]
 fn run_passes_ctrl_c_on() {
     case(needs!(), |case| {
-        let (text, code) =
-            run_on_terminal(case, &terminal_bundle(case, &["echo", "ready", "--and", "sleep"]), |terminal| {
-                terminal.read_until("ready");
-                terminal.type_text("\u{3}");
-            });
-        assert_eq!(code, Some(128 + libc::SIGINT), "{text}");
+        let container = case.container(&terminal_bundle(case, &["trap"]));
+        let (mut terminal, slave) = Terminal::open();
+        let mut run = container.runner(&[]).terminal(&slave).spawn();
+        drop(slave);
+        terminal.read_until("ready");
+        terminal.type_text("\u{3}");
+        terminal.read_until("SIGINT");
+        container.kill("KILL").ok();
+        assert_eq!(run.wait().code(), Some(128 + libc::SIGKILL), "{}", output(&mut terminal));
     });
 }
 
