@@ -13,7 +13,7 @@ fn refused(case: &Case, container: &Container<'_>, bundle: &Bundle, words: &str)
     let (tree, before) = (bundle.tree(), Leaks::now(case));
     container.create().fails_with(1, words);
     assert_eq!(bundle.tree(), tree, "the root file system is as before");
-    assert_eq!(before.differences(&Leaks::now(case)), Vec::<String>::new());
+    before.assert_none(case);
     assert!(!container.pid_file().exists());
     container.state_command().fails(1);
 }
