@@ -46,6 +46,9 @@ bench: ## measure; prints ratios
 NOTICE: ## write NOTICE: the licences of everything that is linked in
 	@scripts/notice write
 
+spec-coverage: ## write docs/spec-coverage.md from fixtures/spec/coverage.json
+	@scripts/spec-coverage write
+
 verify-notice: ## fail if NOTICE does not name the crates of Cargo.lock
 	@scripts/notice verify
 
@@ -59,4 +62,4 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## /{ printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: all setup demo check test lint arch integ-test vm-test vm-selftest cross-freebsd bench \
-	NOTICE verify-notice install clean help
+	NOTICE spec-coverage verify-notice install clean help

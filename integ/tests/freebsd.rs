@@ -435,3 +435,50 @@ fn facts_are_the_kernels() {
         assert_eq!(facts.racct, racct.trim() == "1");
     });
 }
+
+/// `allow.suser` came with FreeBSD 13; asked of an older kernel it is an error, and not left out.
+#[test]
+fn the_super_user_is_a_parameter_of_newer_kernels() {
+    case(needs!(Runj, FreeBsd), |case| {
+        let bundle = case.bundle("minimal").args(&["sleep"]).set("/freebsd/jail/allow/suser", json!(false));
+        let container = case.container(&bundle);
+        let known = Program::new("sysctl").args(["-n", "security.jail.param.allow.suser"]).run().status.success();
+        if known {
+            container.create().ok();
+            assert_eq!(parameters(&container, "allow.suser"), set("allow.suser=0"));
+            container.delete_force().ok();
+        } else {
+            container.create().fails_with(1, "freebsd.jail.allow.suser: this kernel does not know");
+        }
+    });
+}
+
+/// Parameters that the runtime spec lacks, by annotations.
+#[test]
+fn an_annotation_sets_a_parameter() {
+    case(needs!(Runj, FreeBsd), |case| {
+        let annotations = json!({
+            "org.freebsd.jail.securelevel": "2",
+            "org.freebsd.jail.children.max": "3",
+            "org.freebsd.jail.devfs_ruleset": "4",
+            "org.freebsd.jail.osrelease": "12.0-RELEASE",
+            "org.freebsd.jail.osreldate": "1200086",
+            "org.freebsd.jail.ip4.saddrsel": "false",
+            "org.freebsd.jail.allow.mlock": "true",
+            "org.freebsd.jail.allow.mount.tmpfs": "1",
+            "org.freebsd.jail.sysvshm": "disable",
+            "org.freebsd.jail.enforce_statfs": "1",
+            "org.freebsd.jail.host.hostname": "named",
+        });
+        let bundle = case.bundle("minimal").args(&["sleep"]).set("/annotations", annotations);
+        let container = case.container(&bundle);
+        container.create().ok();
+        let expected = "securelevel=2 children.max=3 devfs_ruleset=4 osrelease=12.0-RELEASE osreldate=1200086 \
+            ip4.saddrsel=0 allow.mlock=1 allow.mount=1 allow.mount.tmpfs=1 sysvshm=0 enforce_statfs=1 host=1 \
+            host.hostname=named";
+        let names = "securelevel children.max devfs_ruleset osrelease osreldate ip4.saddrsel allow.mlock allow.mount \
+            allow.mount.tmpfs sysvshm enforce_statfs host host.hostname";
+        assert_eq!(parameters(&container, names), set(expected));
+        container.delete_force().ok();
+    });
+}

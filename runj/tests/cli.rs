@@ -302,3 +302,57 @@ fn spec_writes_a_valid_configuration_once() {
     runj().arg("plan").arg(dir.path()).assert().success();
     runj().args(["demo", "spec", "-b"]).arg(dir.path()).assert().code(1).stderr(contains("exists; remove it first"));
 }
+
+const ENGINE: &[u8] = br#"{"ociVersion":"1.3.0","root":{"path":"root"},"hostname":"web","annotations":{"a":"b"},
+    "process":{"args":["/bin/sh"],"cwd":"/","terminal":true,"capabilities":{"bounding":["CAP_CHOWN","CAP_KILL"]}},
+    "linux":{"maskedPaths":["/a","/b"],"seccomp":{"defaultAction":"SCMP_ACT_ERRNO"}}}"#;
+
+#[test]
+fn plan_explains_every_property() {
+    let dir = bundle(ENGINE);
+    let text = runj().args(["plan", "--explain", "--system", "freebsd"]).arg(dir.path()).assert().success();
+    text.stdout(
+        contains("applied  hostname = \"web\": host.hostname=web: the jail's host name\n")
+            .and(contains("ignored  linux.maskedPaths[1] = \"/b\": is for Linux alone\n"))
+            .and(contains("applied  process.cwd = \"/\": ")),
+    );
+    let json = runj().args(["plan", "-e", "-f", "json", "-s", "linux"]).arg(dir.path()).assert().success();
+    let lines: serde_json::Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
+    assert_eq!(
+        lines[0],
+        serde_json::json!({"property": "annotations.a", "value": "b", "status": "applied",
+        "effect": "shown by state and given to hooks"})
+    );
+    assert_eq!(lines.as_array().map(Vec::len), Some(12));
+}
+
+#[test]
+fn plan_explains_what_it_refuses_and_fails() {
+    let dir =
+        bundle(br#"{"ociVersion":"1.3.0","root":{"path":"nowhere"},"process":{"cwd":7,"args":["a"]},"hostname":"a"}"#);
+    let outcome = runj().args(["plan", "--explain"]).arg(dir.path()).assert().code(1);
+    outcome
+        .stdout(
+            contains("refused  process.cwd = 7: invalid type")
+                .and(contains("refused  root.path = \"nowhere\": "))
+                .and(contains("applied  hostname = \"a\": ")),
+        )
+        .stderr(contains("process.cwd: invalid type: integer `7`, expected a string; root.path: ").and(one_line()));
+}
+
+#[test]
+fn create_names_what_it_ignores_in_one_line() {
+    if !is_root() {
+        return;
+    }
+    let dir = bundle(ENGINE);
+    let log = dir.path().join("log");
+    let mut command = runj();
+    command.arg("--root").arg(dir.path().join("state")).args(["--debug", "--log"]).arg(&log);
+    command.args(["create", "c1"]).arg(dir.path()).assert().code(1).stderr(contains("process.terminal"));
+    let log = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("ignored")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    let names = "linux.maskedPaths, linux.seccomp, process.capabilities\"";
+    assert!(lines[0].ends_with(names), "{}", lines[0]);
+}

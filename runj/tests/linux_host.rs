@@ -222,6 +222,13 @@ fn status() -> String {
     std::fs::read_to_string("/proc/self/status").unwrap()
 }
 
+/// Plans for the emulation that are made elsewhere know the parameters that it knows.
+#[test]
+fn facts_of_the_emulation_are_its_own() {
+    let host = Host::new(Path::new("/nonexistent"));
+    assert_eq!(host.facts().unwrap().jail_params, runj::plan::facts::linux().jail_params);
+}
+
 #[test]
 fn a_jail_is_made_found_and_removed() {
     isolated(|place| {

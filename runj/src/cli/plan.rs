@@ -9,9 +9,10 @@ use super::print;
 use crate::bundle::{Bundle, read_file};
 use crate::config::Config;
 use crate::id::ContainerId;
-use crate::plan::{Place, Plan, facts, text};
+use crate::plan::explain::{self, Explained};
+use crate::plan::{facts, text};
 use crate::runtime::Runtime;
-use crate::runtime::create::find_root;
+use crate::runtime::planning::{Planned, plan_config};
 use crate::sys::jail::{HostFacts, System};
 use crate::sys::{Kernel, SYSTEM};
 
@@ -45,6 +46,9 @@ pub struct PlanArgs {
     /// Print the facts that would be planned for, and no plan
     #[arg(long)]
     show_facts: bool,
+    /// Say of each property of the bundle whether it is applied, ignored or refused, and as what or why
+    #[arg(short, long)]
+    explain: bool,
     /// The id that the container would have
     #[arg(long, default_value = "container")]
     id: ContainerId,
@@ -61,12 +65,31 @@ impl PlanArgs {
         }
         let bundle = Bundle::read(&self.bundle)?;
         let config = Config::parse(&bundle.config, bundle.ext.as_deref())?;
-        let root = find_root(&config, &bundle.directory)?;
-        let place = Place { bundle: &bundle.directory, root: &root };
-        let plan = Plan::new(&config, place, &self.id, &facts)?;
+        let planned = plan_config(&config, &bundle.directory, &self.id, &facts);
+        if self.explain {
+            self.print_lines(&bundle, &config, &planned, &facts)?;
+            return Ok(planned.map(drop)?);
+        }
+        let plan = planned?;
         match self.format {
             Format::Json => print(&(serde_json::to_string_pretty(&plan)? + "\n")),
             Format::Text => print(&text::render(&plan)),
+        }
+    }
+
+    fn print_lines(
+        &self,
+        bundle: &Bundle,
+        config: &Config,
+        outcome: &Planned,
+        facts: &HostFacts,
+    ) -> anyhow::Result<()> {
+        let json = serde_json::from_slice(&bundle.config)?;
+        let ext = bundle.ext.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok());
+        let lines = explain::explain(&Explained { json: &json, ext: ext.as_ref(), config, outcome, facts });
+        match self.format {
+            Format::Json => print(&(serde_json::to_string_pretty(&lines)? + "\n")),
+            Format::Text => print(&explain::render(&lines)),
         }
     }
 

@@ -7,6 +7,9 @@ use serde::Deserialize;
 use super::freebsd::Jail;
 use crate::sys::jail::JailSys;
 
+/// Its name.
+const FILE: &str = "runj.ext.json";
+
 /// The file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -38,10 +41,21 @@ struct Vnet {
 /// Merges the file into the jail's configuration.
 pub fn merge(jail: &mut Jail, ext: Ext) {
     let Network { ipv4, vnet } = ext.network;
-    jail.ip4 = ipv4.mode.or(jail.ip4);
-    jail.ip4_addr.extend(ipv4.addr);
-    jail.vnet = vnet.mode.or(jail.vnet);
-    jail.vnet_interfaces.extend(vnet.interfaces);
+    for (property, name, wanted) in [("ip4", "ipv4", ipv4.mode), ("vnet", "vnet", vnet.mode)] {
+        let Some(wanted) = wanted else { continue };
+        let slot = if property == "ip4" { &mut jail.ip4 } else { &mut jail.vnet };
+        *slot = Some(wanted);
+        jail.sources.insert(property.to_owned(), format!("{FILE}: network.{name}.mode"));
+    }
+    for (property, name, list) in
+        [("ip4Addr", "ipv4.addr", ipv4.addr), ("vnetInterfaces", "vnet.interfaces", vnet.interfaces)]
+    {
+        if !list.is_empty() {
+            jail.sources.insert(property.to_owned(), format!("{FILE}: network.{name}"));
+        }
+        let slot = if property == "ip4Addr" { &mut jail.ip4_addr } else { &mut jail.vnet_interfaces };
+        slot.extend(list);
+    }
 }
 
 #[cfg(test)]
@@ -61,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_misspelt_property_is_an_error() {
-        let error = Config::parse(b"{}", Some(br#"{"network":{"ipv4":{"adr":[]}}}"#)).unwrap_err().to_string();
+        let config = Config::parse(b"{}", Some(br#"{"network":{"ipv4":{"adr":[]}}}"#)).unwrap();
+        let error = config.problems[0].to_string();
         assert!(error.starts_with("runj.ext.json: network.ipv4.adr: unknown field"), "{error}");
     }
 }

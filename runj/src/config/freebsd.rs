@@ -62,6 +62,16 @@ pub struct Jail {
     /// Parameters that the schema lacks, from annotations: name to text
     #[serde(skip)]
     pub parameters: BTreeMap<String, String>,
+    /// Where the value of a property comes from, if it is not `config.json`: `vnet` to `annotations.org.…`
+    #[serde(skip)]
+    pub sources: BTreeMap<String, String>,
+}
+
+impl Jail {
+    /// What to call the place where a property has its value from.
+    pub fn source(&self, property: &str) -> String {
+        self.sources.get(property).cloned().unwrap_or_else(|| format!("freebsd.jail.{property}"))
+    }
 }
 
 /// `freebsd.jail.allow`: absent is the kernel's default.

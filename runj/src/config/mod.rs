@@ -7,6 +7,8 @@
 pub mod annotations;
 pub mod ext;
 pub mod freebsd;
+mod kinds;
+mod parse;
 pub mod resources;
 
 use std::collections::BTreeMap;
@@ -14,7 +16,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use thiserror::Error;
 
 use resources::LinuxResources;
@@ -56,6 +58,14 @@ pub struct ConfigError {
     message: String,
 }
 
+impl ConfigError {
+    /// The same as a problem, of which the file is a part of the property.
+    fn into_problem(self) -> Problem {
+        let property = self.property.trim_end_matches(": ");
+        Problem::new(format!("{}: {property}", self.file).trim_end_matches(": "), self.message)
+    }
+}
+
 /// The whole configuration of a container.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
@@ -83,6 +93,9 @@ pub struct Config {
     pub devices: Vec<freebsd::Device>,
     /// What is taken of `linux`
     pub linux: Linux,
+    /// Values of a wrong type, each with a neutral one in its place; what else is wrong with a property of these
+    /// follows from that
+    pub unreadable: Vec<Problem>,
     /// Contradictions between the dialects, found while they were merged
     pub problems: Vec<Problem>,
 }
@@ -257,12 +270,20 @@ pub struct LinuxNamespace {
 
 impl Config {
     /// Parses `config.json` and, where there is one, `runj.ext.json`, and merges all dialects.
+    ///
+    /// # Errors
+    ///
+    /// A text that is no JSON object. Everything else that is wrong becomes a problem of the configuration, so that all
+    /// can be told at once.
     pub fn parse(config: &[u8], ext: Option<&[u8]>) -> Result<Self, ConfigError> {
-        let mut parsed = parse_config(config)?;
-        if let Some(bytes) = ext {
-            ext::merge(&mut parsed.jail, parse_json("runj.ext.json", bytes)?);
+        let mut parsed = parse::config(config)?;
+        match ext.map(|bytes| parse::json("runj.ext.json", bytes)) {
+            None => {}
+            Some(Ok(ext)) => ext::merge(&mut parsed.jail, ext),
+            Some(Err(error)) => parsed.problems.push(error.into_problem()),
         }
-        parsed.problems = annotations::merge(&parsed.annotations, &mut parsed.jail);
+        let contradictions = annotations::merge(&mut parsed);
+        parsed.problems.extend(contradictions);
         Ok(parsed)
     }
 
@@ -275,169 +296,7 @@ impl Config {
 impl Process {
     /// Parses the file of `exec --process`.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        process_from(parse_object("process.json", bytes)?, "process.json", "")
-    }
-}
-
-fn parse_object(file: &'static str, bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
-    match parse_json(file, bytes)? {
-        Value::Object(object) => Ok(object),
-        _ => Err(ConfigError { file, property: String::new(), message: "must be an object".into() }),
-    }
-}
-
-fn parse_json<T: serde::de::DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result<T, ConfigError> {
-    if bytes.len() as u64 > MAX_CONFIG {
-        let message = format!("larger than {} MiB", MAX_CONFIG >> 20);
-        return Err(ConfigError { file, property: String::new(), message });
-    }
-    let text = std::str::from_utf8(bytes).map_err(|error| ConfigError {
-        file,
-        property: String::new(),
-        message: format!("not UTF-8 at byte {}", error.valid_up_to()),
-    })?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| path_error(file, "", &error))?;
-    deserializer.end().map_err(|error| ConfigError { file, property: String::new(), message: error.to_string() })?;
-    Ok(value)
-}
-
-fn path_error(file: &'static str, prefix: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
-    let path = error.path().to_string();
-    let property = match (prefix, path.as_str()) {
-        // A text that ends in the middle of a name.
-        ("", "?" | ".") => String::new(),
-        ("", path) => format!("{path}: "),
-        (prefix, ".") => format!("{prefix}: "),
-        (prefix, path) if path.starts_with('[') => format!("{prefix}{path}: "),
-        (prefix, path) => format!("{prefix}.{path}: "),
-    };
-    ConfigError { file, property, message: error.inner().to_string() }
-}
-
-fn from_value<T: serde::de::DeserializeOwned>(
-    file: &'static str,
-    property: &str,
-    value: Value,
-) -> Result<T, ConfigError> {
-    serde_path_to_error::deserialize(value).map_err(|error| path_error(file, property, &error))
-}
-
-fn take<T: serde::de::DeserializeOwned + Default>(
-    object: &mut Map<String, Value>,
-    file: &'static str,
-    prefix: &str,
-    key: &str,
-) -> Result<T, ConfigError> {
-    match object.remove(key) {
-        None | Some(Value::Null) => Ok(T::default()),
-        Some(value) => from_value(file, &format!("{prefix}{key}"), value),
-    }
-}
-
-/// Takes apart what oci-spec does not know (the `freebsd` object, the rlimits of FreeBSD) or is too strict
-/// about (`process.user` and `cwd` missing, foreign platforms), and lets it parse the rest.
-fn parse_config(bytes: &[u8]) -> Result<Config, ConfigError> {
-    const FILE: &str = "config.json";
-    let mut top: Map<String, Value> = parse_json(FILE, bytes)?;
-    let freebsd: freebsd::FreeBsd = take(&mut top, FILE, "", "freebsd")?;
-    let mut ignored = resources::ignored(top.get("linux").and_then(|linux| linux.get("resources")));
-    ignored.retain(|property| property != "devices");
-    let linux = Linux { resources_ignored: ignored, ..take(&mut top, FILE, "", "linux")? };
-    for foreign in ["solaris", "windows", "vm", "zos"] {
-        top.remove(foreign);
-    }
-    let process = match top.remove("process") {
-        None | Some(Value::Null) => None,
-        Some(Value::Object(object)) => Some(process_from(object, FILE, "process.")?),
-        Some(_) => {
-            return Err(ConfigError { file: FILE, property: "process: ".into(), message: "must be an object".into() });
-        }
-    };
-    let spec: oci_spec::runtime::Spec = from_value(FILE, "", Value::Object(top))?;
-    Ok(Config {
-        oci_version: spec.version().clone(),
-        root_path: spec.root().as_ref().map(|root| root.path().clone()),
-        root_read_only: spec.root().as_ref().and_then(oci_spec::runtime::Root::readonly).unwrap_or(false),
-        mounts: spec.mounts().iter().flatten().map(mount_from).collect(),
-        process,
-        hostname: spec.hostname().clone(),
-        domainname: spec.domainname().clone(),
-        hooks: spec.hooks().as_ref().map(hooks_from).unwrap_or_default(),
-        annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
-        jail: freebsd.jail,
-        devices: freebsd.devices,
-        linux,
-        problems: Vec::new(),
-    })
-}
-
-fn process_from(mut object: Map<String, Value>, file: &'static str, prefix: &str) -> Result<Process, ConfigError> {
-    let rlimits = take(&mut object, file, prefix, "rlimits")?;
-    for ignored in [
-        "capabilities",
-        "apparmorProfile",
-        "selinuxLabel",
-        "oomScoreAdj",
-        "scheduler",
-        "ioPriority",
-        "execCPUAffinity",
-        "commandLine",
-    ] {
-        object.remove(ignored);
-    }
-    let user = object.entry("user").or_insert_with(|| Value::Object(Map::new()));
-    if let Value::Object(user) = user {
-        for id in ["uid", "gid"] {
-            user.entry(id).or_insert_with(|| Value::from(0));
-        }
-    }
-    object.entry("cwd").or_insert_with(|| Value::from(""));
-    let process: oci_spec::runtime::Process = from_value(file, prefix.trim_end_matches('.'), Value::Object(object))?;
-    let user = process.user();
-    Ok(Process {
-        terminal: process.terminal().unwrap_or(false),
-        console_size: process.console_size().map(|size| (size.height(), size.width())),
-        args: process.args().clone().unwrap_or_default(),
-        env: process.env().clone().unwrap_or_default(),
-        cwd: process.cwd().clone(),
-        uid: user.uid(),
-        gid: user.gid(),
-        groups: user.additional_gids().clone().unwrap_or_default(),
-        umask: user.umask(),
-        rlimits,
-        no_new_privileges: process.no_new_privileges().unwrap_or(false),
-    })
-}
-
-fn mount_from(mount: &oci_spec::runtime::Mount) -> Mount {
-    Mount {
-        destination: mount.destination().clone(),
-        fstype: mount.typ().clone(),
-        source: mount.source().clone(),
-        options: mount.options().clone().unwrap_or_default(),
-        id_mappings: mount.uid_mappings().is_some() || mount.gid_mappings().is_some(),
-    }
-}
-
-fn hooks_from(hooks: &oci_spec::runtime::Hooks) -> Hooks {
-    let list = |hooks: &Option<Vec<oci_spec::runtime::Hook>>| -> Vec<Hook> {
-        let hook = |hook: &oci_spec::runtime::Hook| Hook {
-            path: hook.path().clone(),
-            args: hook.args().clone().unwrap_or_default(),
-            env: hook.env().clone().unwrap_or_default(),
-            timeout: hook.timeout(),
-        };
-        hooks.iter().flatten().map(hook).collect()
-    };
-    #[allow(deprecated)] // prestart is deprecated by the spec and still to be run
-    Hooks {
-        prestart: list(hooks.prestart()),
-        create_runtime: list(hooks.create_runtime()),
-        create_container: list(hooks.create_container()),
-        start_container: list(hooks.start_container()),
-        poststart: list(hooks.poststart()),
-        poststop: list(hooks.poststop()),
+        parse::process(bytes)
     }
 }
 
@@ -448,21 +307,25 @@ mod tests {
 
     use super::*;
 
+    /// What is wrong with the text, or with what is in it.
     fn error(text: &str) -> String {
-        Config::parse(text.as_bytes(), None).unwrap_err().to_string()
+        match Config::parse(text.as_bytes(), None) {
+            Ok(config) => config.unreadable.first().unwrap().to_string(),
+            Err(error) => error.to_string(),
+        }
     }
 
     #[rstest]
     #[case("", "config.json: EOF while parsing")]
     #[case("[]", "config.json: invalid type: sequence, expected a map")]
     #[case("{} x", "config.json: trailing characters")]
-    #[case(r#"{"ociVersion":7}"#, "config.json: ociVersion: invalid type")]
-    #[case(r#"{"process":[]}"#, "config.json: process: must be an object")]
-    #[case(r#"{"process":{"args":"sh"}}"#, "config.json: process.args: invalid type")]
-    #[case(r#"{"process":{"user":{"uid":-1}}}"#, "config.json: process.user.uid: invalid value")]
-    #[case(r#"{"process":{"rlimits":[{"type":"RLIMIT_NOFILE"}]}}"#, "process.rlimits[0]: missing field `soft`")]
-    #[case(r#"{"mounts":[{"destination":3}]}"#, "config.json: mounts[0].destination: invalid type")]
-    #[case(r#"{"freebsd":{"jail":{"ip4":"maybe"}}}"#, "config.json: freebsd.jail.ip4: unknown variant `maybe`")]
+    #[case(r#"{"ociVersion":7}"#, "ociVersion: invalid type: integer `7`, expected a string")]
+    #[case(r#"{"process":[]}"#, "process: must be an object")]
+    #[case(r#"{"process":{"args":"sh"}}"#, "process.args: must be a list")]
+    #[case(r#"{"process":{"user":{"uid":-1}}}"#, "process.user.uid: invalid value")]
+    #[case(r#"{"process":{"rlimits":[{"type":"RLIMIT_NOFILE"}]}}"#, "process.rlimits[0].soft: missing")]
+    #[case(r#"{"mounts":[{"destination":3}]}"#, "mounts[0].destination: invalid type")]
+    #[case(r#"{"freebsd":{"jail":{"ip4":"maybe"}}}"#, "freebsd.jail.ip4: unknown variant `maybe`")]
     fn wrong_types_name_the_property(#[case] text: &str, #[case] message: &str) {
         let error = error(text);
         assert!(error.contains(message), "{error}");
@@ -493,6 +356,14 @@ mod tests {
         assert_eq!(config.linux.resources.memory.limit, Some(5));
         assert_eq!(config.linux.cgroups_path, Some("/a/b".into()));
         assert_eq!(config.process.unwrap().rlimits[0].name, "RLIMIT_SBSIZE");
+    }
+
+    #[test]
+    fn null_is_absent() {
+        let text = r#"{"ociVersion":"1.3.0","mounts":null,"hostname":null,"freebsd":{"jail":{"ip4Addr":null}},
+            "process":{"args":["sh"],"rlimits":null,"user":{"uid":null}},"hooks":{"poststop":[{"path":"/x","args":null}]}}"#;
+        let config = Config::parse(text.as_bytes(), None).unwrap();
+        assert_eq!((config.unreadable, config.mounts.len(), config.hostname), (vec![], 0, None));
     }
 
     proptest! {

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ConfigError, from_value, parse_object};
+use super::ConfigError;
+use super::parse::{from_value, object};
 
 /// What is taken of `linux.resources`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -47,8 +48,7 @@ impl LinuxResources {
     /// Parses the file of `update --resources`; also returns what it asks for and is not taken.
     pub fn parse(bytes: &[u8]) -> Result<(Self, Vec<String>), ConfigError> {
         const FILE: &str = "resources";
-        let object = parse_object(FILE, bytes)?;
-        let value = Value::Object(object);
+        let value = Value::Object(object(FILE, bytes)?);
         let ignored = ignored(Some(&value));
         Ok((from_value(FILE, "", value)?, ignored))
     }

@@ -53,6 +53,53 @@ const FREEBSD_14: &[&str] = &[
     "allow.nfsd",
 ];
 
+/// Parameters that the emulation knows.
+const EMULATED: &[&str] = &[
+    "jid",
+    "name",
+    "path",
+    "persist",
+    "enforce_statfs",
+    "devfs_ruleset",
+    "children.max",
+    "host",
+    "host.hostname",
+    "host.domainname",
+    "host.hostuuid",
+    "host.hostid",
+    "ip4",
+    "ip4.addr",
+    "ip4.saddrsel",
+    "ip6",
+    "ip6.addr",
+    "ip6.saddrsel",
+    "vnet",
+    "sysvmsg",
+    "sysvsem",
+    "sysvshm",
+    "allow.set_hostname",
+    "allow.raw_sockets",
+    "allow.chflags",
+    "allow.mount",
+    "allow.mount.devfs",
+    "allow.mount.fdescfs",
+    "allow.mount.linprocfs",
+    "allow.mount.linsysfs",
+    "allow.mount.nullfs",
+    "allow.mount.procfs",
+    "allow.mount.tmpfs",
+    "allow.quotas",
+    "allow.read_msgbuf",
+    "allow.socket_af",
+    "allow.mlock",
+    "allow.reserved_ports",
+    "allow.unprivileged_proc_debug",
+    "allow.suser",
+    "linux.netns",
+    "linux.ipcns",
+    "linux.utsns",
+];
+
 /// A plain FreeBSD 14.0 with resource accounting off, as GENERIC boots.
 pub fn freebsd14() -> HostFacts {
     HostFacts {
@@ -65,5 +112,10 @@ pub fn freebsd14() -> HostFacts {
 
 /// The emulation on a Linux without writable cgroups.
 pub fn linux() -> HostFacts {
-    HostFacts { system: System::Linux, osreldate: 0, ..freebsd14() }
+    HostFacts {
+        system: System::Linux,
+        osreldate: 0,
+        jail_params: EMULATED.iter().map(|&name| name.to_owned()).collect(),
+        racct: false,
+    }
 }

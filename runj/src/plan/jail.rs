@@ -112,16 +112,15 @@ fn stack(config: &Config, network: &Network, params: &mut JailParams, facts: &Ho
             JailSys::New
         }
         Some(mode @ (JailSys::Inherit | JailSys::Disable)) if addresses > 0 => {
-            let word = if mode == JailSys::Inherit { "inherit" } else { "disable" };
-            problems.push(Problem::new(property, format!("{word} contradicts {property}Addr")));
+            problems.push(Problem::new(property, format!("{mode} contradicts {property}Addr")));
             mode
         }
         Some(mode) => mode,
         None if addresses > 0 => JailSys::New,
         None => unset,
     };
-    let ip4 = mode("freebsd.jail.ip4", jail.ip4, network.ip4.len(), problems);
-    let ip6 = mode("freebsd.jail.ip6", jail.ip6, network.ip6.len(), problems);
+    let ip4 = mode("freebsd.jail.ip4", jail.ip4, jail.ip4_addr.len(), problems);
+    let ip6 = mode("freebsd.jail.ip6", jail.ip6, jail.ip6_addr.len(), problems);
     params.set("ip4", ParamValue::Sys(ip4));
     if !network.ip4.is_empty() {
         params.set("ip4.addr", ParamValue::Ip4(network.ip4.clone()));
@@ -171,29 +170,72 @@ fn statfs_and_allow(config: &Config, params: &mut JailParams, facts: &HostFacts,
         problems.push(Problem::new("freebsd.jail.allow.mount", "has no effect with enforceStatfs 2: set 0 or 1"));
     }
     params.set("allow.mount", ParamValue::Flag(true));
-    for fstype in &allow.mount {
+    for (index, fstype) in allow.mount.iter().enumerate() {
+        let property = format!("freebsd.jail.allow.mount[{index}]");
         let name = format!("allow.mount.{fstype}");
-        known("freebsd.jail.allow.mount", &name, &format!("the module of {fstype}"), facts, problems);
-        params.set(&name, ParamValue::Flag(true));
+        if known(&property, &name, &format!("the module of {fstype}"), facts, problems) {
+            params.set(&name, ParamValue::Flag(true));
+        }
     }
 }
 
 /// `org.freebsd.jail.PARAMETER` annotations that no property stands for.
 fn parameters(config: &Config, params: &mut JailParams, facts: &HostFacts, problems: &mut Vec<Problem>) {
-    for (name, text) in &config.jail.parameters {
+    let given = &config.jail.parameters;
+    for (name, text) in given {
         let property = format!("annotations.org.freebsd.jail.{name}");
-        known(&property, name, "a newer kernel or a module", facts, problems);
-        let value = if name.starts_with("allow.") {
-            crate::config::annotations::boolean(text).map(ParamValue::Flag)
-        } else if matches!(name.as_str(), "osrelease" | "host.hostuuid" | "meta" | "env") {
-            Some(ParamValue::Text(text.clone()))
-        } else {
-            text.parse().ok().map(ParamValue::Int)
-        };
-        match value {
-            Some(value) => params.set(name, value),
-            None => problems.push(Problem::new(property, format!("{text:?} is not a value of this parameter"))),
+        if JAIL8.iter().any(|word| name.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        {
+            problems.push(Problem::new(property, "is a parameter of jail(8), and not one of the kernel's"));
+            continue;
         }
+        if name.starts_with("linux.") {
+            problems.push(Problem::new(property, "is decided by linux.namespaces"));
+            continue;
+        }
+        if !known(&property, name, "a newer kernel or a module", facts, problems) {
+            continue;
+        }
+        let Some(value) = parameter(name, text) else {
+            problems.push(Problem::new(property, format!("{text:?} is not a value of this parameter")));
+            continue;
+        };
+        let mounts = name == "allow.mount" || name.starts_with("allow.mount.");
+        if mounts && value == ParamValue::Flag(true) && params.get("enforce_statfs") == Some(&ParamValue::Int(2)) {
+            problems.push(Problem::new(&property, "has no effect with enforceStatfs 2: set 0 or 1"));
+        }
+        match params.get(name) {
+            Some(other) if *other != value => {
+                problems.push(Problem::new(property, format!("{text:?} contradicts what else sets {name}")));
+            }
+            _ => params.set(name, value),
+        }
+    }
+    // One for a file system needs the one for all of them beside it.
+    let one =
+        |(name, value): &(String, ParamValue)| name.starts_with("allow.mount.") && *value == ParamValue::Flag(true);
+    if let Some((name, _)) = params.0.iter().find(|param| one(param)).cloned() {
+        match params.get("allow.mount") {
+            Some(ParamValue::Flag(false)) => problems.push(Problem::new(
+                "annotations.org.freebsd.jail.allow.mount",
+                format!("false contradicts {name}, which has no effect without it"),
+            )),
+            _ => params.set("allow.mount", ParamValue::Flag(true)),
+        }
+    }
+}
+
+/// Parameters of jail(8) that the kernel does not know, and what begins with them.
+const JAIL8: [&str; 8] = ["command", "cpuset", "depend", "exec", "ip_hostname", "mount", "stop", "zfs"];
+
+/// The value of a parameter by its name; the kernel tells its type only when it is there.
+fn parameter(name: &str, text: &str) -> Option<ParamValue> {
+    if name.starts_with("allow.") || name.ends_with(".saddrsel") {
+        crate::config::annotations::boolean(text).map(ParamValue::Flag)
+    } else if matches!(name, "osrelease" | "host.hostuuid" | "meta" | "env") {
+        Some(ParamValue::Text(text.to_owned()))
+    } else {
+        text.parse().ok().map(ParamValue::Int)
     }
 }
 
@@ -206,13 +248,15 @@ fn namespaces(config: &Config, params: &mut JailParams) {
     }
 }
 
-fn known(property: &str, name: &str, needs: &str, facts: &HostFacts, problems: &mut Vec<Problem>) {
-    if !facts.jail_params.contains(name) {
+fn known(property: &str, name: &str, needs: &str, facts: &HostFacts, problems: &mut Vec<Problem>) -> bool {
+    let known = facts.jail_params.contains(name);
+    if !known {
         problems.push(Problem::new(
             property,
             format!("this kernel does not know the jail parameter {name}: it needs {needs}"),
         ));
     }
+    known
 }
 
 #[cfg(test)]
@@ -278,6 +322,24 @@ mod tests {
         );
         assert_eq!(params.get("securelevel"), Some(&ParamValue::Int(2)));
         assert_eq!(params.get("allow.read_msgbuf"), Some(&ParamValue::Flag(true)));
+        let params = plan_with(
+            r#","annotations":{"org.freebsd.jail.ip4.saddrsel":"0","org.freebsd.jail.allow.mount.tmpfs":"1",
+            "org.freebsd.jail.osrelease":"14.1-RELEASE","org.freebsd.jail.children.max":"3"}"#,
+            &facts::freebsd14(),
+        );
+        let params = params.unwrap().jail;
+        assert_eq!(params.get("ip4.saddrsel"), Some(&ParamValue::Flag(false)));
+        assert_eq!(params.get("allow.mount"), Some(&ParamValue::Flag(true)));
+        assert_eq!(params.text("osrelease"), Some("14.1-RELEASE"));
+        assert_eq!(params.get("children.max"), Some(&ParamValue::Int(3)));
+    }
+
+    #[test]
+    fn a_permission_that_the_kernel_lacks_is_refused() {
+        let mut facts = facts::freebsd14();
+        facts.jail_params.remove("allow.suser");
+        let error = plan_with(r#","freebsd":{"jail":{"allow":{"suser":false}}}"#, &facts).unwrap_err().to_string();
+        assert!(error.contains("freebsd.jail.allow.suser: this kernel does not know"), "{error}");
     }
 
     #[rstest]
@@ -295,6 +357,21 @@ mod tests {
     )]
     #[case(r#","annotations":{"org.freebsd.jail.nosuch":"1"}"#, "does not know the jail parameter nosuch")]
     #[case(r#","annotations":{"org.freebsd.jail.securelevel":"high"}"#, "is not a value of this parameter")]
+    #[case(r#","annotations":{"org.freebsd.jail.exec.start":"sh"}"#, "exec.start: is a parameter of jail(8)")]
+    #[case(r#","annotations":{"org.freebsd.jail.linux.netns":"/x"}"#, "linux.netns: is decided by linux.namespaces")]
+    #[case(
+        r#","freebsd":{"jail":{"enforceStatfs":2}},"annotations":{"org.freebsd.jail.allow.mount.tmpfs":"1"}"#,
+        "org.freebsd.jail.allow.mount.tmpfs: has no effect with enforceStatfs 2"
+    )]
+    #[case(
+        r#","freebsd":{"jail":{"enforceStatfs":1,"allow":{"mount":["tmpfs"]}}},"annotations":{"org.freebsd.jail.allow.mount.tmpfs":"0"}"#,
+        "\"0\" contradicts what else sets allow.mount.tmpfs"
+    )]
+    #[case(
+        r#","annotations":{"org.freebsd.jail.allow.mount":"0","org.freebsd.jail.allow.mount.tmpfs":"1"}"#,
+        "allow.mount: false contradicts allow.mount.tmpfs"
+    )]
+    #[case(r#","freebsd":{"jail":{"enforceStatfs":1,"allow":{"mount":["no/such"]}}}"#, "allow.mount.no/such")]
     fn contradictions(#[case] extra: &str, #[case] message: &str) {
         let error = problems(extra);
         assert!(error.contains(message), "{error}");

@@ -52,6 +52,11 @@ pub fn check(config: &Config, problems: &mut Vec<Problem>) {
             refuse("linux.namespaces", &format!("{kind}: jails have nothing like it"));
         }
     }
+    for (name, value) in [("chflags", config.jail.allow.chflags), ("quotas", config.jail.allow.quotas)] {
+        if value == Some(true) {
+            refuse(&format!("freebsd.jail.allow.{name}"), "cannot be given: a capability for it would give more");
+        }
+    }
     let linux = &config.linux;
     if !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty() {
         refuse("linux.uidMappings, linux.gidMappings", "ids cannot be mapped: jails have nothing like it");

@@ -3,7 +3,9 @@
 //! A plan is a function of the configuration, the bundle and [`HostFacts`], a value, so that a plan for FreeBSD
 //! can be made and tested on Linux. All problems are collected, not the first alone. Nothing here acts.
 
+pub mod coverage;
 pub mod device;
+pub mod explain;
 pub mod facts;
 pub mod jail;
 pub mod limit;
@@ -13,7 +15,7 @@ pub mod net;
 pub mod process;
 pub mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -84,10 +86,11 @@ pub struct Problems(pub Vec<Problem>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "config.json: ")?;
         for (index, problem) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{problem}")?;
+            // Those of another file begin with its name.
+            let file = if index == 0 && !problem.property.starts_with("runj.ext.json") { "config.json: " } else { "" };
+            write!(f, "{separator}{file}{problem}")?;
         }
         Ok(())
     }
@@ -124,13 +127,49 @@ impl Plan {
             annotations: config.annotations.clone(),
             warnings,
         };
-        if problems.is_empty() { Ok(plan) } else { Err(Problems(problems)) }
+        // What stands in the place of an unreadable value is no problem of its own.
+        let unreadable = Places::new(config.unreadable.iter().map(|problem| problem.property.as_str()));
+        problems.retain(|problem| unreadable.related(&problem.property).next().is_none());
+        let mut all = config.unreadable.clone();
+        all.append(&mut problems);
+        if all.is_empty() { Ok(plan) } else { Err(Problems(all)) }
     }
 
     /// The name of the jail.
     pub fn jail_name(&self) -> &str {
         self.jail.text("name").unwrap_or_default()
     }
+}
+
+/// Properties, to be found by those that they are in and by those that are in them, however many there are.
+struct Places<'a> {
+    exact: HashMap<&'a str, Vec<usize>>,
+    around: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Places<'a> {
+    fn new(properties: impl Iterator<Item = &'a str>) -> Self {
+        let (mut exact, mut around) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
+        for (number, list) in properties.enumerate() {
+            // One problem may be of several properties.
+            for property in list.split(", ") {
+                exact.entry(property).or_default().push(number);
+                outer(property).for_each(|outer| around.entry(outer).or_default().push(number));
+            }
+        }
+        Self { exact, around }
+    }
+
+    /// The numbers of those that are the property, or in it, or around it.
+    fn related<'p>(&'p self, property: &'p str) -> impl Iterator<Item = usize> + 'p {
+        let around = outer(property).chain([property]).filter_map(|place| self.exact.get(place));
+        around.chain(self.around.get(property)).flatten().copied()
+    }
+}
+
+/// What a property is in: of `a.b[0].c`, `a`, `a.b` and `a.b[0]`. No property that matters is deeper than a few levels.
+fn outer(property: &str) -> impl Iterator<Item = &str> {
+    property.match_indices(['.', '[']).take(8).map(|(end, _)| &property[..end])
 }
 
 /// The root of a bundle as configured, relative to the bundle (`root.path`; Go runj defaults to `root`).
@@ -167,15 +206,17 @@ fn check_text(config: &Config, problems: &mut Vec<Problem>) {
         check(format!("mounts[{index}].destination"), &path(&mount.destination));
         check(format!("mounts[{index}].source"), &path(mount.source.as_deref().unwrap_or(Path::new(""))));
         check(format!("mounts[{index}].type"), mount.fstype.as_deref().unwrap_or_default().as_bytes());
-        for option in &mount.options {
-            check(format!("mounts[{index}].options"), option.as_bytes());
+        for (number, option) in mount.options.iter().enumerate() {
+            check(format!("mounts[{index}].options[{number}]"), option.as_bytes());
         }
     }
     for (kind, hooks) in config.hooks.kinds() {
         for (index, hook) in hooks.iter().enumerate() {
             check(format!("hooks.{kind}[{index}].path"), &path(&hook.path));
-            for text in hook.args.iter().chain(&hook.env) {
-                check(format!("hooks.{kind}[{index}]"), text.as_bytes());
+            for (name, list) in [("args", &hook.args), ("env", &hook.env)] {
+                for (number, text) in list.iter().enumerate() {
+                    check(format!("hooks.{kind}[{index}].{name}[{number}]"), text.as_bytes());
+                }
             }
         }
     }

@@ -50,12 +50,45 @@ const WITHOUT_EFFECT: &[&str] = &[
     "symfollow",
 ];
 
-/// Options that become flags of the mount.
-const FLAGS: &[&str] = &["ro", "rdonly", "noexec", "nosuid", "nodev", "noatime", "nosymfollow", "rbind", "tmpcopyup"];
+/// Options that become a part of the mount, and what they do.
+const FLAGS: &[(&str, &str)] = &[
+    ("ro", "read-only"),
+    ("rdonly", "read-only"),
+    ("noexec", "no program in it is executed"),
+    ("nosuid", "set-id bits have no effect"),
+    ("nodev", "FreeBSD has device nodes in devfs alone"),
+    ("noatime", "access times are not kept"),
+    ("nosymfollow", "links in it are not followed"),
+    ("rbind", "nullfs; what is mounted below is shown by the emulation alone"),
+    ("tmpcopyup", "the tmpfs begins with a copy of what it lies over"),
+];
+
+/// What becomes of an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionFate {
+    /// It says what is so anyway.
+    WithoutEffect,
+    /// It becomes a part of the mount.
+    Own(&'static str),
+    /// It is handed to the file system.
+    FileSystem,
+}
+
+/// What becomes of an option that was not refused.
+pub fn option_fate(option: &str, fstype: &str) -> OptionFate {
+    let key = option.split_once('=').map_or(option, |(key, _)| key);
+    match FLAGS.iter().find(|(name, _)| *name == option) {
+        _ if WITHOUT_EFFECT.contains(&option) => OptionFate::WithoutEffect,
+        Some((_, effect)) => OptionFate::Own(effect),
+        None if fstype == "devfs" && key == "ruleset" => OptionFate::Own("the ruleset of the mount"),
+        None if fstype == "devfs" && key == "rule" => OptionFate::Own("a rule of the mount's private ruleset"),
+        None => OptionFate::FileSystem,
+    }
+}
 
 /// The options that are understood for every file system, sorted; others are handed to the file system.
 pub fn known_options() -> Vec<&'static str> {
-    let mut options: Vec<_> = FLAGS.iter().chain(WITHOUT_EFFECT).copied().collect();
+    let mut options: Vec<_> = FLAGS.iter().map(|(name, _)| name).chain(WITHOUT_EFFECT).copied().collect();
     options.sort_unstable();
     options
 }
@@ -72,6 +105,10 @@ pub fn plan(config: &Config, bundle: &Path, facts: &HostFacts, problems: &mut Ve
         let property = format!("mounts[{index}]");
         let Some(destination) = destination(mount, &property, problems) else { continue };
         let Some(mut fstype) = fstype(mount, facts.system) else { continue };
+        if !fstype.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+            problems
+                .push(Problem::new(format!("{property}.type"), format!("{fstype:?} is not the name of a file system")));
+        }
         // Bundles for Linux count on the runtime for the nodes in it (runtime-spec, config-linux.md "Default Devices").
         let bare = facts.system == System::Linux && fstype == "tmpfs" && destination == Path::new("/dev");
         if bare {
@@ -117,7 +154,7 @@ fn destination(mount: &Mount, property: &str, problems: &mut Vec<Problem>) -> Op
 }
 
 /// The type; none for a mount that this system leaves out.
-fn fstype(mount: &Mount, system: System) -> Option<String> {
+pub(super) fn fstype(mount: &Mount, system: System) -> Option<String> {
     let bind = mount.options.iter().any(|option| option == "bind" || option == "rbind");
     let fstype = match mount.fstype.as_deref() {
         None | Some("" | "none" | "bind" | "rbind") => "nullfs",
@@ -144,8 +181,8 @@ fn request(mount: &Mount, fstype: String, bundle: &Path, property: &str, problem
     };
     let mut rules = Vec::new();
     let mut explicit_ruleset = false;
-    for option in &mount.options {
-        let mut refuse = |message: String| problems.push(Problem::new(format!("{property}.options"), message));
+    for (index, option) in mount.options.iter().enumerate() {
+        let mut refuse = |message: String| problems.push(Problem::new(format!("{property}.options[{index}]"), message));
         let (key, value) = match option.split_once('=') {
             Some((key, value)) => (key, Some(value)),
             None => (option.as_str(), None),

@@ -1,5 +1,7 @@
 //! Addresses and interfaces. Pure.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
@@ -48,9 +50,10 @@ pub fn plan(config: &Config, problems: &mut Vec<Problem>) -> Network {
             ));
         }
     }
+    let mut seen = HashSet::new();
     for (index, name) in jail.vnet_interfaces.iter().enumerate() {
         check_interface(&format!("freebsd.jail.vnetInterfaces[{index}]"), name, problems);
-        if jail.vnet_interfaces[..index].contains(name) {
+        if !seen.insert(name) {
             problems
                 .push(Problem::new(format!("freebsd.jail.vnetInterfaces[{index}]"), format!("{name} stands twice")));
         }
@@ -61,16 +64,17 @@ pub fn plan(config: &Config, problems: &mut Vec<Problem>) -> Network {
     Network { ip4, ip6, aliases, interfaces: jail.vnet_interfaces.clone() }
 }
 
-fn addresses<T: std::str::FromStr + PartialEq>(
+fn addresses<T: std::str::FromStr + Copy + Eq + Hash>(
     property: &str,
     family: &str,
     texts: &[String],
     problems: &mut Vec<Problem>,
 ) -> Vec<T> {
     let mut list = Vec::with_capacity(texts.len());
+    let mut seen = HashSet::new();
     for (index, text) in texts.iter().enumerate() {
         match text.parse() {
-            Ok(address) if list.contains(&address) => {
+            Ok(address) if !seen.insert(address) => {
                 problems.push(Problem::new(format!("{property}[{index}]"), format!("{text} stands twice")));
             }
             Ok(address) => list.push(address),

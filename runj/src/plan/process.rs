@@ -1,5 +1,6 @@
 //! The program and what it is given. Pure.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -142,12 +143,13 @@ fn rlimits(process: &Process, system: System, problems: &mut Vec<Problem>) -> Ve
         System::Linux => LINUX_RLIMITS,
     };
     let mut list: Vec<Rlimit> = Vec::with_capacity(process.rlimits.len());
+    let mut seen = HashSet::new();
     for (index, entry) in process.rlimits.iter().enumerate() {
         let property = format!("process.rlimits[{index}]");
         if !known.contains(&entry.name.as_str()) {
             problems.push(Problem::new(format!("{property}.type"), format!("this system has no {:?}", entry.name)));
         }
-        if list.iter().any(|other| other.name == entry.name) {
+        if !seen.insert(&entry.name) {
             problems.push(Problem::new(format!("{property}.type"), format!("{} stands twice", entry.name)));
         }
         if entry.soft > entry.hard {

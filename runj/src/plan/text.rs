@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Plan;
 use super::mount::MountStep;
-use crate::sys::jail::{JailSys, ParamValue, flag_name};
+use crate::sys::jail::{ParamValue, flag_name};
 use crate::sys::mount::DeviceRule;
 
 /// The equivalent `devfs`, `rctl`, `mount`, `ifconfig` and `jail` commands, in order.
@@ -16,42 +16,33 @@ pub fn render(plan: &Plan) -> String {
 }
 
 fn write_all(plan: &Plan, out: &mut String) -> std::fmt::Result {
-    let root = plan.root.path.display();
-    writeln!(out, "# bundle {}", plan.bundle.display())?;
+    let root = plan.root.path.display().to_string();
+    let jail = plan.jail_name();
+    writeln!(out, "# bundle {}", one_line(&plan.bundle.display().to_string()))?;
     for warning in &plan.warnings {
-        writeln!(out, "# warning: {warning}")?;
+        writeln!(out, "# warning: {}", one_line(warning))?;
     }
     if plan.root.read_only {
-        writeln!(out, "mount -t nullfs -o ro {root} ROOT")?;
+        writeln!(out, "mount -t nullfs -o ro {} ROOT", quote(&root))?;
     }
-    let shown = if plan.root.read_only { "ROOT".to_owned() } else { root.to_string() };
-    for rule in &plan.limits.rules {
-        writeln!(out, "rctl -a jail:{}:{rule}", plan.jail_name())?;
-    }
-    if let Some(bytes) = plan.limits.memory {
-        writeln!(out, "rctl -a jail:{}:memoryuse:sigkill={bytes}", plan.jail_name())?;
-    }
-    if let Some(count) = plan.limits.pids {
-        writeln!(out, "rctl -a jail:{}:maxproc:deny={count}", plan.jail_name())?;
-    }
-    if let Some((quota, period)) = plan.limits.cpu {
-        writeln!(out, "rctl -a jail:{}:pcpu:deny={}", plan.jail_name(), quota * 100 / period.max(1))?;
+    let shown = if plan.root.read_only { "ROOT".to_owned() } else { root };
+    let limits = &plan.limits;
+    let mut rules = limits.rules.clone();
+    rules.extend(limits.memory.map(|bytes| format!("memoryuse:sigkill={bytes}")));
+    rules.extend(limits.pids.map(|count| format!("maxproc:deny={count}")));
+    rules.extend(limits.cpu.map(|(quota, period)| format!("pcpu:deny={}", percent(quota, period))));
+    for rule in rules {
+        writeln!(out, "rctl -a {}", quote(&format!("jail:{jail}:{rule}")))?;
     }
     for alias in &plan.network.aliases {
-        writeln!(out, "ifconfig {} alias {}/{}", alias.interface, alias.address, alias.prefix)?;
+        writeln!(out, "ifconfig {} alias {}/{}", quote(&alias.interface), alias.address, alias.prefix)?;
     }
     write!(out, "jail -c")?;
     for (name, value) in &plan.jail.0 {
         match value {
-            ParamValue::Flag(value) => write!(out, " {}", flag_name(name, *value))?,
-            ParamValue::Int(value) => write!(out, " {name}={value}")?,
-            ParamValue::Text(value) => write!(out, " {name}={}", quote(value))?,
-            ParamValue::Sys(JailSys::Disable) => write!(out, " {name}=disable")?,
-            ParamValue::Sys(JailSys::New) => write!(out, " {name}=new")?,
-            ParamValue::Sys(JailSys::Inherit) => write!(out, " {name}=inherit")?,
-            ParamValue::Ip4(list) => write!(out, " {name}={}", join(list))?,
-            ParamValue::Ip6(list) => write!(out, " {name}={}", join(list))?,
             ParamValue::Root => write!(out, " {name}={}", quote(&shown))?,
+            // Names are the kernel's own, so none has to be quoted.
+            value => write!(out, " {}", value.shown(name))?,
         }
     }
     writeln!(out)?;
@@ -59,10 +50,10 @@ fn write_all(plan: &Plan, out: &mut String) -> std::fmt::Result {
         write_mount(step, &shown, out)?;
     }
     for interface in &plan.network.interfaces {
-        writeln!(out, "ifconfig {interface} vnet {}", plan.jail_name())?;
+        writeln!(out, "ifconfig {} vnet {}", quote(interface), quote(jail))?;
     }
     let words: Vec<String> = plan.process.args.iter().map(|word| quote(word)).collect();
-    writeln!(out, "jexec {} {}", plan.jail_name(), words.join(" "))
+    writeln!(out, "jexec {} {}", quote(jail), words.join(" "))
 }
 
 fn write_mount(step: &MountStep, root: &str, out: &mut String) -> std::fmt::Result {
@@ -70,7 +61,7 @@ fn write_mount(step: &MountStep, root: &str, out: &mut String) -> std::fmt::Resu
     for rule in &request.rules {
         writeln!(out, "devfs rule -s private add {}", rule_text(rule))?;
     }
-    write!(out, "mount -t {}", request.fstype)?;
+    write!(out, "mount -t {}", quote(&request.fstype))?;
     let flags = &request.flags;
     let mut options: Vec<String> = [
         (flags.read_only, "ro"),
@@ -120,8 +111,33 @@ fn rule_text(rule: &DeviceRule) -> String {
     words.join(" ")
 }
 
+impl ParamValue {
+    /// The parameter as jail(8) takes it.
+    pub(super) fn shown(&self, name: &str) -> String {
+        match self {
+            Self::Flag(value) => flag_name(name, *value),
+            Self::Int(value) => format!("{name}={value}"),
+            Self::Text(value) => format!("{name}={}", quote(value)),
+            Self::Sys(value) => format!("{name}={value}"),
+            Self::Ip4(list) => format!("{name}={}", join(list)),
+            Self::Ip6(list) => format!("{name}={}", join(list)),
+            Self::Root => name.to_owned(),
+        }
+    }
+}
+
 fn join<T: ToString>(list: &[T]) -> String {
     list.iter().map(T::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// `pcpu` of a quota of CPU time.
+fn percent(quota: u64, period: u64) -> u128 {
+    (u128::from(quota) * 100 / u128::from(period.max(1))).max(1)
+}
+
+/// A text that stays in its line.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// A word as sh(1) takes it.

@@ -10,17 +10,15 @@ use nix::fcntl::OFlag;
 
 use super::console::{self, Console, ConsoleWish};
 use super::mounts::{self, Mounts};
-use super::{Error, Result, Runtime, delete, devices, of_property};
-use crate::bundle::Bundle;
-use crate::config::Config;
+use super::{Error, Result, Runtime, delete, of_property, planning};
 use crate::entrypoint::{self, Entrypoint, Gate, report::Report};
 use crate::hook;
 use crate::id::{ContainerId, Jid};
-use crate::plan::{self, Place, Plan};
+use crate::plan::Plan;
 use crate::resource::Resource;
 use crate::state::store::Locked;
 use crate::state::{OciState, RECORD_VERSION, Record, Stage, Status};
-use crate::sys::jail::{HostFacts, JailParams, ParamValue, System};
+use crate::sys::jail::{HostFacts, JailParams, ParamValue};
 use crate::sys::process::ProcessIdentity;
 use crate::sys::unix::{self, DescriptorKind};
 use crate::sys::{Kernel, SysError};
@@ -54,7 +52,7 @@ pub struct Created {
 /// Creates a container, or leaves nothing of it.
 pub fn create<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest) -> Result<Created> {
     let facts = runtime.kernel.facts()?;
-    let plan = plan_bundle(runtime, request, &facts)?;
+    let plan = planning::plan_bundle(runtime, request, &facts)?;
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
@@ -62,42 +60,6 @@ pub fn create<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest) -> R
     let locked = runtime.store.create(&request.id)?;
     let mut attempt = Attempt { runtime, request, plan: &plan, facts: &facts, child: None };
     attempt.run(locked, console).map_err(|error| attempt.undo(error))
-}
-
-/// Reads a bundle and plans it for this host; changes nothing.
-fn plan_bundle<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest, facts: &HostFacts) -> Result<Plan> {
-    let bundle = Bundle::read(&request.bundle)?;
-    let mut config = Config::parse(&bundle.config, bundle.ext.as_deref())?;
-    resolve_parent(runtime, &mut config);
-    let root = find_root(&config, &bundle.directory)?;
-    let place = Place { bundle: &bundle.directory, root: &root };
-    let plan = Plan::new(&config, place, &request.jail_name, facts)?;
-    if facts.system == System::Linux {
-        devices::check(&config.linux.devices)?;
-    }
-    Ok(plan)
-}
-
-/// A parent is a container's id first, else a jail's name.
-fn resolve_parent<K: Kernel>(runtime: &Runtime<'_, K>, config: &mut Config) {
-    let container = config.jail.parent.as_deref().and_then(|parent| parent.parse::<ContainerId>().ok());
-    if let Some(record) = container.and_then(|id| runtime.store.read(&id).ok()) {
-        config.jail.parent = Some(record.jail_name);
-    }
-}
-
-/// The canonical directory of the root.
-pub fn find_root(config: &Config, bundle: &Path) -> Result<PathBuf> {
-    let configured = plan::configured_root(config, bundle);
-    let refuse = |message: String| Error::argument("config.json: root.path", message);
-    let root = configured.canonicalize().map_err(|error| refuse(format!("{}: {error}", configured.display())))?;
-    if !root.is_dir() {
-        return Err(refuse(format!("{}: not a directory", root.display())));
-    }
-    if root == Path::new("/") {
-        return Err(refuse("/ is the host's own root".to_owned()));
-    }
-    Ok(root)
 }
 
 /// Every preserved descriptor has to be there before runj opens its own, and a directory may not enter a jail. To be

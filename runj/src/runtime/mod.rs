@@ -12,6 +12,7 @@ pub mod kill;
 pub mod list;
 pub mod mounts;
 pub mod pause;
+pub mod planning;
 pub mod run;
 pub mod start;
 pub mod state;

@@ -60,6 +60,23 @@ pub enum JailSys {
     Inherit = 2,
 }
 
+impl JailSys {
+    /// The word of jail(8).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::New => "new",
+            Self::Inherit => "inherit",
+        }
+    }
+}
+
+impl std::fmt::Display for JailSys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The value of one jail parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
