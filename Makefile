@@ -40,6 +40,9 @@ vm-selftest: ## test the QEMU runner itself, on a Linux guest made here
 cross-freebsd: ## check, lint and link every FreeBSD binary, on Linux
 	@scripts/cross-freebsd
 
+fuzz: ## run each fuzz target for FUZZ_SECONDS (60) and keep what it found new
+	@scripts/fuzz
+
 bench: ## measure; prints ratios
 	@scripts/bench
 
@@ -61,5 +64,5 @@ clean: ## remove everything that was built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## /{ printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup demo check test lint arch integ-test vm-test vm-selftest cross-freebsd bench \
+.PHONY: all setup demo check test lint arch integ-test vm-test vm-selftest cross-freebsd fuzz bench \
 	NOTICE spec-coverage verify-notice install clean help

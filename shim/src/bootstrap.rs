@@ -28,7 +28,7 @@ pub const ADDRESS_FILE: &str = "address";
 
 /// How containerd wants the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+pub enum Dialect {
     /// A message (2.3 and newer).
     Message,
     /// JSON (1.7 to 2.2).
@@ -39,11 +39,15 @@ enum Dialect {
 
 /// What the shim is started with.
 #[derive(Debug, PartialEq, Eq)]
-struct Wish {
-    args: Args,
-    ttrpc: Option<OsString>,
-    socket_directory: PathBuf,
-    dialect: Dialect,
+pub struct Wish {
+    /// The command line, completed.
+    pub args: Args,
+    /// containerd's ttrpc socket.
+    pub ttrpc: Option<OsString>,
+    /// Where the shim's socket is to be.
+    pub socket_directory: PathBuf,
+    /// How the answer is wanted.
+    pub dialect: Dialect,
 }
 
 /// Starts the shim.
@@ -71,7 +75,7 @@ pub fn start(args: Args) -> Result<(), String> {
 }
 
 /// Reads what containerd says, the old way or the new one.
-fn understand(mut args: Args, input: &[u8], ttrpc: Option<OsString>, json: bool) -> Result<Wish, String> {
+pub fn understand(mut args: Args, input: &[u8], ttrpc: Option<OsString>, json: bool) -> Result<Wish, String> {
     let given = |text: String| Some(OsString::from(text)).filter(|text| !text.is_empty());
     let mut wish = Wish {
         args: args.clone(),

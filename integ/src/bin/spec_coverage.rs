@@ -235,7 +235,7 @@ fn musts(text: &str) -> Vec<(String, usize)> {
     let mut sections: Vec<(String, usize)> = Vec::new();
     for line in text.lines() {
         if line.starts_with('#') {
-            let title = line.rsplit('>').next().unwrap_or_default().trim();
+            let title = line.rsplit('>').next().unwrap_or_default().trim_start_matches('#').trim();
             sections.push((title.to_owned(), 0));
         } else if let Some((_, count)) = sections.last_mut() {
             *count += line.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| *word == "MUST").count();

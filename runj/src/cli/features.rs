@@ -5,15 +5,16 @@ use serde_json::{Value, json};
 use super::print;
 use crate::config::Hooks;
 use crate::plan::mount::known_options;
-use crate::sys::SYSTEM;
-use crate::sys::jail::System;
+use crate::sys::Jails;
+use crate::sys::jail::{HostFacts, System};
 
 /// Prints the document.
-pub fn call() -> anyhow::Result<()> {
-    print(&(serde_json::to_string_pretty(&features(SYSTEM))? + "\n"))
+pub fn call(kernel: &impl Jails) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(&features(&kernel.facts()?))? + "\n"))
 }
 
-fn features(system: System) -> Value {
+fn features(facts: &HostFacts) -> Value {
+    let system = facts.system;
     let jails = match system {
         System::Freebsd => "jail(2)",
         System::Linux => "an emulation of jail(2) on namespaces, which is not a security boundary",
@@ -27,6 +28,9 @@ fn features(system: System) -> Value {
             "runj.version": env!("CARGO_PKG_VERSION"),
             "runj.commit": env!("RUNJ_REVISION"),
             "runj.jails": jails,
+            "runj.kernel.osreldate": facts.osreldate.to_string(),
+            "runj.kernel.racct": facts.racct.to_string(),
+            "runj.kernel.jailParameters": facts.jail_params.iter().cloned().collect::<Vec<_>>().join(","),
         },
         // They set parameters of the jail, its permissions among them.
         "potentiallyUnsafeConfigAnnotations": ["org.freebsd."],
@@ -50,11 +54,23 @@ fn features(system: System) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::facts;
 
     #[test]
     fn only_linux_speaks_of_linux() {
-        assert!(features(System::Freebsd).get("linux").is_none());
-        assert_eq!(features(System::Linux)["linux"]["seccomp"]["enabled"], false);
-        assert_eq!(features(System::Freebsd)["hooks"].as_array().map(Vec::len), Some(6));
+        let (freebsd, linux) = (features(&facts::freebsd14()), features(&facts::linux()));
+        assert!(freebsd.get("linux").is_none());
+        assert_eq!(linux["linux"]["seccomp"]["enabled"], false);
+        assert_eq!(freebsd["hooks"].as_array().map(Vec::len), Some(6));
+    }
+
+    #[test]
+    fn the_kernel_is_described() {
+        let annotations = features(&facts::freebsd14())["annotations"].clone();
+        assert_eq!(
+            (&annotations["runj.kernel.osreldate"], &annotations["runj.kernel.racct"]),
+            (&json!("1400097"), &json!("false"))
+        );
+        assert!(annotations["runj.kernel.jailParameters"].as_str().unwrap().contains("allow.suser,allow.sysvipc"));
     }
 }

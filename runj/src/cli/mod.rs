@@ -268,7 +268,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         Command::Gc(args) => args.call(&runtime)?,
         Command::Update(args) => args.call(&runtime)?,
         Command::Events(args) => args.call(&runtime)?,
-        Command::Features => features::call()?,
+        Command::Features => features::call(runtime.kernel)?,
         Command::Checkpoint(_) => return Err(unsupported::error("checkpoint")),
         Command::Restore(_) => return Err(unsupported::error("restore")),
         Command::Plan(args) => args.call(&runtime)?,
