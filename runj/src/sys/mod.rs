@@ -5,6 +5,7 @@
 //!
 //! [`Host`] is this system: FreeBSD itself, or the emulation of jail(2) on Linux namespaces.
 
+pub mod arena;
 pub mod beneath;
 pub mod copy;
 pub mod fake;

@@ -220,12 +220,9 @@ pub fn mounts() -> nix::Result<Vec<Mounted>> {
 /// sysctl(3): the bytes of a value, however long it is.
 pub fn sysctl(mib: &[c_int]) -> nix::Result<Vec<u8>> {
     let count = c_uint::try_from(mib.len()).map_err(|_| Errno::EINVAL)?;
+    // Room for a `struct kinfo_proc`, so that most values take one call.
+    let mut length = 2048;
     loop {
-        let mut length = 0;
-        // SAFETY: with no buffer it only says the length.
-        Errno::result(unsafe { libc::sysctl(mib.as_ptr(), count, ptr::null_mut(), &raw mut length, ptr::null(), 0) })?;
-        // What grows between the two calls, a list of processes, finds some room.
-        length += length / 8 + 16;
         let mut value: Vec<u8> = vec![0; length];
         let buffer = value.as_mut_ptr().cast::<c_void>();
         // SAFETY: the buffer has `length` bytes; the names are an array of `count` numbers.
@@ -238,6 +235,10 @@ pub fn sysctl(mib: &[c_int]) -> nix::Result<Vec<u8>> {
                 return Ok(value);
             }
         }
+        // SAFETY: with no buffer it only says the length.
+        Errno::result(unsafe { libc::sysctl(mib.as_ptr(), count, ptr::null_mut(), &raw mut length, ptr::null(), 0) })?;
+        // What grows between the two calls, a list of processes, finds some room.
+        length += length / 8 + 16;
     }
 }
 
