@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use crate::error::{Error, Result};
 use crate::proto::task::Status as ProtoStatus;
 use crate::reaper::Exit;
-use crate::stdio::{self, Streams};
 use crate::stdio::open::Held;
 use crate::stdio::terminal::Terminal;
+use crate::stdio::{self, Streams};
 
 /// How far a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
