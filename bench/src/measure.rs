@@ -50,6 +50,21 @@ pub fn become_reaper() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where cgroups of both versions are mounted, hides the newer from this process: crun refuses such a machine even when it is
+/// told to leave cgroups alone.
+pub fn hide_hybrid_cgroups() {
+    #[cfg(target_os = "linux")]
+    if std::path::Path::new("/sys/fs/cgroup/unified").exists() {
+        let none = std::ptr::null();
+        // SAFETY: numbers, null pointers where none is needed, and C strings.
+        unsafe {
+            libc::unshare(libc::CLONE_NEWNS);
+            libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, std::ptr::null());
+            libc::umount2(c"/sys/fs/cgroup/unified".as_ptr(), libc::MNT_DETACH);
+        }
+    }
+}
+
 /// Waits for a process that somebody left to this one.
 pub fn reap(pid: i32) -> anyhow::Result<Sample> {
     let begin = Instant::now();

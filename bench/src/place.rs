@@ -29,12 +29,26 @@ pub struct Peer {
     flags: &'static [&'static str],
 }
 
+/// What a bundle is to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish<'a> {
+    /// The program and its arguments.
+    pub program: &'a [&'a str],
+    /// How many tmpfs are mounted.
+    pub tmpfs: usize,
+    /// Whether there is a `/proc`, without which other runtimes do not work.
+    pub proc: bool,
+    /// Whether it has a network stack of its own.
+    pub vnet: bool,
+}
+
 /// The other runtimes that are installed.
 pub fn peers() -> Vec<Peer> {
     #[cfg(target_os = "linux")]
     let known = [Peer { name: "crun", flags: &["--cgroup-manager=disabled"] }, Peer { name: "runc", flags: &[] }];
     #[cfg(not(target_os = "linux"))]
     let known = [Peer { name: "ocijail", flags: &[] }];
+    measure::hide_hybrid_cgroups();
     let installed = |peer: &Peer| Command::new(peer.name).arg("--version").output().is_ok();
     known.into_iter().filter(installed).collect()
 }
@@ -102,18 +116,20 @@ impl Place {
         command
     }
 
-    /// Makes the bundle's configuration anew: for all runtimes nothing is mounted but this many tmpfs.
-    pub fn configure(&self, program: &[&str], mounts: usize, vnet: bool) -> anyhow::Result<()> {
-        let mounts: Vec<Value> = (0..mounts)
-            .map(|number| json!({ "destination": format!("/m{number}"), "type": "tmpfs", "source": "tmpfs" }))
-            .collect();
-        let jail = if vnet { json!({ "vnet": "new" }) } else { json!({ "ip4": "inherit", "ip6": "inherit" }) };
+    /// Makes the bundle's configuration anew.
+    pub fn configure(&self, wish: &Wish<'_>) -> anyhow::Result<()> {
+        let tmpfs = |number| json!({ "destination": format!("/m{number}"), "type": "tmpfs", "source": "tmpfs" });
+        let mut mounts: Vec<Value> = (0..wish.tmpfs).map(tmpfs).collect();
+        if wish.proc {
+            mounts.push(json!({ "destination": "/proc", "type": "proc", "source": "proc" }));
+        }
+        let jail = if wish.vnet { json!({ "vnet": "new" }) } else { json!({ "ip4": "inherit", "ip6": "inherit" }) };
         // What other runtimes on Linux read instead.
         let namespaces: Vec<Value> =
             ["pid", "mount", "uts", "ipc"].iter().map(|kind| json!({ "type": kind })).collect();
         let config = json!({
             "ociVersion": "1.0.2",
-            "process": { "args": program, "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 } },
+            "process": { "args": wish.program, "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 } },
             "root": { "path": "root" },
             "mounts": mounts,
             "linux": { "namespaces": namespaces },

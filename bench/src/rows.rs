@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::measure::{Sample, run};
-use crate::place::{MOUNTS, Place, peers};
+use crate::place::{MOUNTS, Place, Wish, peers};
 use crate::table::{Pairs, Table};
 
 const TRUE: &[&str] = &["/bin/true"];
@@ -23,7 +23,7 @@ pub fn runs(place: &Place, table: &mut Table) -> anyhow::Result<()> {
         ("run true, 50 mounts", MOUNTS, false),
         ("run true, vnet", 0, true),
     ] {
-        place.configure(TRUE, mounts, vnet)?;
+        place.configure(&Wish { program: TRUE, tmpfs: mounts, vnet, ..Wish::default() })?;
         let net = if vnet { "vnet" } else { "shared" };
         table.compare(
             name,
@@ -37,7 +37,7 @@ pub fn runs(place: &Place, table: &mut Table) -> anyhow::Result<()> {
 
 /// A whole life, against the kernel's part and against the other runtimes.
 pub fn lives(place: &Place, table: &mut Table) -> anyhow::Result<()> {
-    place.configure(TRUE, 0, false)?;
+    place.configure(&Wish { program: TRUE, ..Wish::default() })?;
     let ours = || place.life(|args| place.runj(args));
     let mut pairs = Pairs::default();
     for _ in 0..table.rounds {
@@ -49,6 +49,7 @@ pub fn lives(place: &Place, table: &mut Table) -> anyhow::Result<()> {
         pairs.push(ours()?, floor);
     }
     table.add("create+start+wait+delete", FLOOR, &pairs);
+    place.configure(&Wish { program: TRUE, proc: cfg!(target_os = "linux"), ..Wish::default() })?;
     for peer in peers() {
         let mut pairs = Pairs::default();
         for _ in 0..table.rounds {
@@ -67,7 +68,7 @@ pub fn lives(place: &Place, table: &mut Table) -> anyhow::Result<()> {
 
 /// Each verb, against a program that is started and ends.
 pub fn verbs(place: &Place, table: &mut Table) -> anyhow::Result<()> {
-    place.configure(SLEEP, 0, false)?;
+    place.configure(&Wish { program: SLEEP, ..Wish::default() })?;
     let names = ["create", "start", "state", "exec", "list", "kill", "delete"];
     let mut rows = vec![Pairs::default(); names.len()];
     for round in 0..=table.rounds {
@@ -108,7 +109,7 @@ fn await_stopped(place: &Place) -> anyhow::Result<()> {
 
 /// The verbs with ever more containers beside theirs.
 pub fn scale(place: &Place, table: &mut Table, most: usize) -> anyhow::Result<()> {
-    place.configure(SLEEP, 0, false)?;
+    place.configure(&Wish { program: SLEEP, ..Wish::default() })?;
     let mut present = 0;
     for count in [1, 10, 100, 1000].into_iter().filter(|&count| count <= most) {
         while present < count {
@@ -146,7 +147,7 @@ pub fn scale(place: &Place, table: &mut Table, most: usize) -> anyhow::Result<()
 /// Lives from eight clients at once.
 pub fn storm(place: &Place, table: &mut Table, lives: usize) -> anyhow::Result<()> {
     const CLIENTS: usize = 8;
-    place.configure(TRUE, 0, false)?;
+    place.configure(&Wish { program: TRUE, ..Wish::default() })?;
     let at_once = |life: &(dyn Fn(&str) -> Command + Sync)| {
         let begin = std::time::Instant::now();
         thread::scope(|scope| {
@@ -198,7 +199,7 @@ pub fn counts(place: &Place, table: &mut Table) -> anyhow::Result<()> {
     if Command::new("strace").arg("-V").output().is_err() {
         return Ok(());
     }
-    place.configure(SLEEP, 0, false)?;
+    place.configure(&Wish { program: SLEEP, ..Wish::default() })?;
     let of_bundle = place.of_bundle("create", "t");
     let verbs: [&[&str]; 7] = [
         &of_bundle,
