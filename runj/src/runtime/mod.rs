@@ -28,6 +28,7 @@ use crate::entrypoint::report::Failure;
 use crate::hook::HookError;
 use crate::id::ContainerId;
 use crate::plan::Problems;
+use crate::plan::limit::Refusal;
 use crate::resource::{Boot, ReleaseError};
 use crate::state::store::{StateError, Store};
 use crate::state::{Observation, Record, Stage, Status};
@@ -55,6 +56,9 @@ pub enum Error {
     /// A configuration that cannot be applied.
     #[error(transparent)]
     Plan(#[from] Problems),
+    /// Limits that cannot be changed.
+    #[error(transparent)]
+    Limits(#[from] Refusal),
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),

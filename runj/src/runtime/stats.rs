@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Error, Result, Runtime};
 use crate::state::{Record, Status};
 use crate::sys::Kernel;
-use crate::sys::jail::Limits;
+use crate::sys::limit::Limits;
 use crate::sys::usage::{CpuTime, ProcessView, Throttling, Usage};
 
 /// The figures of a container.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::jail::{HostFacts, JailParams, JailView, Limits};
+use super::jail::{HostFacts, JailParams, JailView};
+use super::limit::Limits;
 use super::mount::{DeviceRule, MountId, MountRequest, Resolved, TargetKind};
 use super::net::{InterfaceAlias, MovedInterface};
 use super::process::{Credentials, ProcessIdentity, Pty, Rlimit};
@@ -115,7 +116,12 @@ impl FakeHost {
 impl Jails for FakeHost {
     fn facts(&self) -> Result<HostFacts> {
         self.call("facts")?;
-        Ok(self.facts.clone())
+        Ok(HostFacts { racct: false, ..self.facts.clone() })
+    }
+
+    fn accounts(&self) -> Result<bool> {
+        self.call("accounts")?;
+        Ok(self.facts.racct)
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {
@@ -187,7 +193,12 @@ impl Jails for FakeHost {
         self.call("limits_join")
     }
 
-    fn limits_remove(&self, jail: &str, _: &Limits) -> Result<()> {
+    fn limits_missing(&self, _: &Limits) -> Result<Vec<PathBuf>> {
+        self.call("limits_missing")?;
+        Ok(Vec::new())
+    }
+
+    fn limits_remove(&self, jail: &str, _: &Limits, _: &[PathBuf]) -> Result<()> {
         self.call("limits_remove")?;
         self.state.borrow_mut().world.limits.remove(jail);
         Ok(())

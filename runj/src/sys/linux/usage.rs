@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::cgroup::{self, Layout};
 use super::views;
-use crate::sys::jail::Limits;
+use crate::sys::limit::Limits;
 use crate::sys::usage::{CpuTime, Throttling, Usage};
 use crate::sys::{Result, SysError};
 
