@@ -3,6 +3,7 @@
 
 use integ::prelude::*;
 use integ::run::Stdio;
+use std::os::unix::process::ExitStatusExt;
 
 /// A container that can have limits, and for that on Linux a cgroup of its own.
 fn limited<'a>(case: &'a Case, check: &[&str]) -> Container<'a> {
@@ -92,14 +93,241 @@ fn a_rule_of_rctl_is_set_and_goes_with_the_container() {
     });
 }
 
-/// runc makes a cgroup for everyone; runj has none that nobody named.
+/// A container without limits and without a name for a cgroup has none, and nothing to be limited by.
 #[test]
-fn a_limit_without_a_cgroup_is_refused() {
-    case(needs!(Runj, Linux), |case| {
+fn an_update_needs_the_cgroup_of_the_creation() {
+    case(needs!(Runj, Linux, Limits), |case| {
         let container = case.running(&["sleep"]);
         let done = case.runj(["update", "--memory", "64m", container.id()]).run();
         assert!(String::from_utf8_lossy(&done.stderr).contains("a limit needs a cgroup"));
         assert_eq!(figures(case, &container)["pids"]["current"], 1);
+        container.delete_force().ok();
+    });
+}
+
+/// A limited one that names none gets one, and the parents that were made for one go with it.
+#[test]
+fn a_cgroup_is_made_and_removed_with_its_parents() {
+    case(needs!(Runj, Linux, Limits), |case| {
+        let resources = json!({"pids": {"limit": 5}});
+        let own = case.container(&case.bundle("minimal").set("/linux/resources", resources.clone()).args(&["sleep"]));
+        let below = format!("/{}-parent/middle/own", case.marker());
+        let bundle = case.bundle("minimal").set("/linux/cgroupsPath", json!(below)).args(&["sleep"]);
+        let named = case.container(&bundle.set("/linux/resources", resources));
+        for container in [&own, &named] {
+            container.create().ok();
+            container.start().ok();
+            assert!(forks(container) < 5);
+            case.runj(["update", "--pids-limit", "-1", container.id()]).ok();
+            assert_eq!(forks(container), 10);
+        }
+        let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", own.pid())).unwrap();
+        assert!(groups.lines().any(|line| line.ends_with(&format!(":/runj-{}", own.id()))), "{groups}");
+        for container in [&own, &named] {
+            container.delete_force().ok();
+        }
+        // That nothing is left of them is proven for every test.
+    });
+}
+
+/// What the ext file and the annotations ask for holds.
+#[test]
+fn rules_of_a_bundle_hold() {
+    case(needs!(Runj, Limits), |case| {
+        let group = format!("/{}-{}", case.marker(), case.number());
+        let bundle = case.bundle("minimal").set("/linux/cgroupsPath", json!(group)).args(&["sleep"]);
+        let bundle = bundle.set("/annotations", json!({"org.freebsd.rctl.maxproc": "100,deny=100"}));
+        let ext = json!({"limits": {"maxproc": {"amount": 5, "action": "deny"}}});
+        std::fs::write(bundle.dir().join("runj.ext.json"), ext.to_string()).unwrap();
+        let container = case.container(&bundle);
+        container.create().ok();
+        container.start().ok();
+        assert!(forks(&container) < 5);
+        assert_eq!(figures(case, &container)["pids"]["limit"], 5);
+        let plan = case.runj(["plan", "--id", container.id(), &bundle.dir().to_string_lossy()]).ok();
+        let line = if cfg!(target_os = "freebsd") { "maxproc:deny=5" } else { "echo 5 > " };
+        assert!(plan.contains(line), "{plan}");
+        container.delete_force().ok();
+    });
+}
+
+#[test]
+fn a_rule_that_this_system_lacks_is_refused_by_name() {
+    case(needs!(Runj), |case| {
+        let bundle = case.bundle("minimal").set("/annotations", json!({"org.freebsd.rctl.openfile": "5"}));
+        case.container(&bundle)
+            .create()
+            .fails_with(1, "annotations.org.freebsd.rctl.openfile: rctl(8) knows no resource");
+        let bundle = case.bundle("minimal").set("/annotations", json!({"org.freebsd.rctl.openfiles": "64"}));
+        let container = case.container(&bundle);
+        if cfg!(target_os = "linux") {
+            container.create().fails_with(1, "annotations.org.freebsd.rctl.openfiles: ");
+        }
+    });
+}
+
+/// The table grows in steps, so that some more can be opened than the limit says.
+#[test]
+fn open_files_are_limited() {
+    case(needs!(Runj, FreeBsd, Limits), |case| {
+        let bundle = case.bundle("minimal").set("/annotations", json!({"org.freebsd.rctl.openfiles": "100"}));
+        let container = case.container(&bundle.args(&["open-files", "1000", "--and", "sleep"]));
+        container.create().ok();
+        container.start().ok();
+        container.until_stdout("\n");
+        let opened: u32 = container.stdout().trim().parse().unwrap();
+        assert!(opened < 200, "{opened}");
+        let files = &loads(case, &[container.id()])[0]["openFiles"];
+        assert!(files.as_u64().is_some_and(|files| files >= u64::from(opened)), "{files} {opened}");
+        container.delete_force().ok();
+    });
+}
+
+/// Killed within two seconds of having taken too much.
+#[test]
+fn memory_is_limited_from_the_start() {
+    case(needs!(Runj, Limits), |case| {
+        let resources = json!({"memory": {"limit": 48 << 20}});
+        let bundle = case.bundle("minimal").set("/linux/resources", resources);
+        let container = case.container(&bundle.args(&["allocate", "200", "--and", "echo", "taken", "--and", "sleep"]));
+        container.create().ok();
+        container.start().ok();
+        let began = std::time::Instant::now();
+        let status = container.wait();
+        assert_eq!(status.signal(), Some(9), "{status:?}");
+        // What the machine's slowness multiplies is how long the program takes to ask for it.
+        let limit = integ::wait::seconds(2);
+        assert!(began.elapsed() < limit, "{:?}", began.elapsed());
+        container.delete().ok();
+    });
+}
+
+/// What a program gets of a processor in five seconds of wanting all of it.
+#[test]
+fn cpu_time_is_limited() {
+    case(needs!(Runj, Limits), |case| {
+        let resources = json!({"cpu": {"quota": 20_000, "period": 100_000}});
+        let container = case.container(&case.bundle("minimal").set("/linux/resources", resources).args(&["burn"]));
+        container.create().ok();
+        container.start().ok();
+        // The kernel of FreeBSD lets a process run until it has seen how much that is.
+        loads(case, &[container.id()]);
+        let load = &case_load(case, container.id(), "5s")["cpuPercent"];
+        let percent = load.as_f64().unwrap();
+        assert!(percent > 2.0 && percent < 20.0 * 1.15, "{percent}");
+        container.delete_force().ok();
+    });
+}
+
+/// `stats` of these containers.
+fn loads(case: &Case, ids: &[&str]) -> Vec<Value> {
+    let program = case.runj(["stats", "--no-stream", "--format", "json"]).args(ids);
+    serde_json::from_str(&program.ok()).unwrap()
+}
+
+fn case_load(case: &Case, id: &str, interval: &str) -> Value {
+    let program = case.runj(["stats", "--no-stream", "--interval", interval, "--format", "json", id]);
+    let list: Vec<Value> = serde_json::from_str(&program.ok()).unwrap();
+    assert_eq!(list[0]["id"], json!(id));
+    list[0].clone()
+}
+
+#[test]
+fn stats_are_a_table_and_an_array() {
+    case(needs!(Runj), |case| {
+        let (one, other) = (case.running(&["sleep"]), case.running(&["fork", "2", "--and", "sleep"]));
+        let stopped = case.running(&["true"]);
+        stopped.wait();
+        let all = until("three processes", || {
+            let all = loads(case, &[]);
+            (all.len() == 2 && all.iter().any(|load| load["pids"]["usage"] == 3)).then_some(all)
+        });
+        assert!(all.iter().all(|load| load["cpuPercent"].as_f64().unwrap() < 50.0), "{all:?}");
+        let table = case.runj(["stats", "--no-stream", other.id()]).ok();
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!((rows.len(), rows[0][0], rows[1][0]), (2, "ID", other.id()));
+        let done = case.runj(["stats", "--no-stream", one.id(), stopped.id()]).run();
+        assert!(String::from_utf8_lossy(&done.stderr).contains("is stopped: there is nothing to account"));
+        // A stream ends with what it is about.
+        let mut stream = case.runj(["stats", "--interval", "50ms", "--format", "json", one.id()]).spawn();
+        stream.read_until("]\n[{");
+        one.kill("KILL").ok();
+        assert!(stream.output().status.success());
+        one.wait();
+        for container in [one, other, stopped] {
+            container.delete_force().ok();
+        }
+    });
+}
+
+/// Within five percent of what the kernel says of the processes.
+#[test]
+fn stats_agree_with_the_kernel() {
+    case(needs!(Runj, Limits), |case| {
+        let container = limited(case, &["allocate", "64", "--and", "burn"]);
+        until("its memory", || {
+            let used = loads(case, &[container.id()])[0]["memory"]["usage"].as_u64().unwrap();
+            (used > 64 << 20).then_some(())
+        });
+        let near = |got: f64, wanted: f64| (got - wanted).abs() <= wanted * 0.05;
+        let before = kernels_figures(container.pid());
+        let load = case_load(case, container.id(), "4s");
+        let after = kernels_figures(container.pid());
+        let memory = load["memory"]["usage"].as_f64().unwrap();
+        assert!(near(memory, after.resident), "{memory} {after:?}");
+        // The kernel was asked for a longer time, by what starting the program takes.
+        let share = (after.cpu - before.cpu) / after.at.duration_since(before.at).as_secs_f64() * 100.0;
+        let percent = load["cpuPercent"].as_f64().unwrap();
+        assert!(near(percent, share), "{percent} {share}");
+        let total = figures(case, &container)["cpu"]["usage"]["total"].as_f64().unwrap() / 1e9;
+        let now = kernels_figures(container.pid()).cpu;
+        assert!(near(total, now), "{total} {now}");
+        container.delete_force().ok();
+    });
+}
+
+/// What the kernel says of one process: seconds of CPU time, bytes of resident memory.
+#[derive(Debug)]
+struct Figures {
+    at: std::time::Instant,
+    cpu: f64,
+    resident: f64,
+}
+
+#[cfg(target_os = "linux")]
+fn kernels_figures(pid: i32) -> Figures {
+    let at = std::time::Instant::now();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<f64> =
+        stat.rsplit_once(") ").unwrap().1.split(' ').skip(1).map(|word| word.trim().parse().unwrap_or(0.0)).collect();
+    Figures { at, cpu: (fields[10] + fields[11]) / 100.0, resident: fields[20] * 4096.0 }
+}
+
+#[cfg(target_os = "freebsd")]
+fn kernels_figures(pid: i32) -> Figures {
+    let at = std::time::Instant::now();
+    let text = Program::new("/bin/ps").args(["-o", "time=,rss=", "-p", &pid.to_string()]).ok();
+    let (time, resident) = text.trim().split_once(' ').unwrap();
+    let (minutes, seconds) = time.split_once(':').unwrap();
+    let cpu = minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap();
+    Figures { at, cpu, resident: resident.trim().parse::<f64>().unwrap() * 1024.0 }
+}
+
+/// With accounting off: what was asked for is an error, what engines send unasked is not.
+#[test]
+fn limits_that_do_not_hold_are_refused() {
+    case(needs!(Runj, Unaccounted), |case| {
+        let remedy = "kern.racct.enable=1 in /boot/loader.conf";
+        let asked = case.bundle("minimal").set("/linux/resources", json!({"memory": {"limit": 64 << 20}}));
+        case.container(&asked).create().fails_with(1, remedy);
+        let unasked = case.bundle("minimal").set("/annotations", json!({"io.podman.annotations.x": ""}));
+        let unasked = unasked.set("/linux/resources", json!({"pids": {"limit": 2048}})).args(&["sleep"]);
+        let container = case.container(&unasked);
+        container.create().ok();
+        container.start().ok();
+        let done = case.runj(["update", "--pids-limit", "5", container.id()]).run();
+        assert!(String::from_utf8_lossy(&done.stderr).contains(remedy));
+        assert_eq!(loads(case, &[container.id()])[0]["pids"]["usage"], 1);
         container.delete_force().ok();
     });
 }

@@ -32,7 +32,7 @@ impl Events {
     }
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(time) }
 }

@@ -75,7 +75,7 @@ pub fn follow<K: Kernel, E: From<super::Error>>(
     }
 }
 
-fn is_living<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<bool> {
+pub(super) fn is_living<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<bool> {
     match runtime.store.read(id) {
         Ok(record) => Ok(runtime.status(&record)? != Status::Stopped),
         Err(StateError::NotFound { .. } | StateError::NoRecord { .. }) => Ok(false),

@@ -10,6 +10,7 @@ pub mod foreground;
 pub mod gc;
 pub mod kill;
 pub mod list;
+pub mod load;
 pub mod mounts;
 pub mod pause;
 pub mod run;

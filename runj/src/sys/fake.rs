@@ -342,6 +342,7 @@ impl Processes for FakeHost {
             cpu: CpuTime::default(),
             children: CpuTime::default(),
             resident: 4096,
+            open_files: Some(3),
             command: "[fake]".to_owned(),
         };
         Ok(self.living(jid).into_iter().map(view).collect())

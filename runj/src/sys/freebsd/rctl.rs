@@ -64,6 +64,8 @@ fn parse_usage(text: &str) -> Usage {
         memory: value("memoryuse"),
         swap: value("swapuse"),
         processes: value("maxproc"),
+        open_files: value("openfiles"),
+        io_rate: value("readbps").zip(value("writebps")),
         raw,
         ..Usage::default()
     }
@@ -103,9 +105,11 @@ mod tests {
 
     #[test]
     fn an_account_is_read() {
-        let usage = parse_usage("cputime=3,datasize=0,memoryuse=4096,maxproc=2,swapuse=0,pcpu=12");
+        let usage =
+            parse_usage("cputime=3,memoryuse=4096,maxproc=2,openfiles=20,swapuse=0,pcpu=12,readbps=5,writebps=6");
         assert_eq!(usage.cpu.map(|cpu| cpu.total), Some(Duration::from_secs(3)));
         assert_eq!((usage.memory, usage.processes, usage.raw["pcpu"]), (Some(4096), Some(2), 12));
+        assert_eq!((usage.open_files, usage.io_rate), (Some(20), Some((5, 6))));
         assert_eq!(parse_usage(""), Usage::default());
     }
 }

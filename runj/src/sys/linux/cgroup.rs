@@ -33,8 +33,8 @@ pub(super) enum Layout {
     Split(Vec<(&'static str, PathBuf)>),
 }
 
-/// The controllers that are used; the first three carry limits, cpuacct statistics.
-const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
+/// The controllers that are used; the first three carry limits, the others figures.
+const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuacct", "blkio"];
 
 /// How they are mounted here; none if they are not.
 pub(super) fn layout() -> Option<Layout> {
@@ -217,7 +217,7 @@ fn check_rules(limits: &Limits) -> Result<()> {
 fn delegate(root: &Path, group: &Path) {
     let parents: Vec<_> = group.ancestors().skip(1).collect();
     for parent in parents.into_iter().rev() {
-        for controller in ["memory", "pids", "cpu"] {
+        for controller in ["memory", "pids", "cpu", "io"] {
             let _ = fs::write(root.join(parent).join("cgroup.subtree_control"), format!("+{controller}"));
         }
     }
