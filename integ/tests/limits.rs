@@ -166,17 +166,17 @@ fn a_rule_that_this_system_lacks_is_refused_by_name() {
     });
 }
 
-/// The table grows in steps, so that some more can be opened than the limit says.
+/// The kernel counts the size of the table, which grows in steps: to 20, 64, 128, 256.
 #[test]
 fn open_files_are_limited() {
     case(needs!(Runj, FreeBsd, Limits), |case| {
-        let bundle = case.bundle("minimal").set("/annotations", json!({"org.freebsd.rctl.openfiles": "100"}));
+        let bundle = case.bundle("minimal").set("/annotations", json!({"org.freebsd.rctl.openfiles": "128"}));
         let container = case.container(&bundle.args(&["open-files", "1000", "--and", "sleep"]));
         container.create().ok();
         container.start().ok();
         container.until_stdout("\n");
         let opened: u32 = container.stdout().trim().parse().unwrap();
-        assert!(opened < 200, "{opened}");
+        assert!((100..=128).contains(&opened), "{opened}");
         let files = &loads(case, &[container.id()])[0]["openFiles"];
         assert!(files.as_u64().is_some_and(|files| files >= u64::from(opened)), "{files} {opened}");
         container.delete_force().ok();
@@ -210,11 +210,12 @@ fn cpu_time_is_limited() {
         let container = case.container(&case.bundle("minimal").set("/linux/resources", resources).args(&["burn"]));
         container.create().ok();
         container.start().ok();
-        // The kernel of FreeBSD lets a process run until it has seen how much that is.
+        // The kernel of FreeBSD lets a process run until it has seen how much that is, and then wait for as long.
         loads(case, &[container.id()]);
         let load = &case_load(case, container.id(), "5s")["cpuPercent"];
         let percent = load.as_f64().unwrap();
-        assert!(percent > 2.0 && percent < 20.0 * 1.15, "{percent}");
+        assert!(percent < 20.0 * 1.15, "{percent}");
+        assert!(figures(case, &container)["cpu"]["usage"]["total"].as_u64().unwrap() > 0);
         container.delete_force().ok();
     });
 }
@@ -306,7 +307,7 @@ fn kernels_figures(pid: i32) -> Figures {
 #[cfg(target_os = "freebsd")]
 fn kernels_figures(pid: i32) -> Figures {
     let at = std::time::Instant::now();
-    let text = Program::new("/bin/ps").args(["-o", "time=,rss=", "-p", &pid.to_string()]).ok();
+    let text = Program::new("/bin/ps").args(["-o", "time=", "-o", "rss=", "-p", &pid.to_string()]).ok();
     let (time, resident) = text.trim().split_once(' ').unwrap();
     let (minutes, seconds) = time.split_once(':').unwrap();
     let cpu = minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap();
@@ -385,6 +386,33 @@ fn ps_shows_every_process() {
         assert_eq!((init[0], init[2]), ("0", std::process::id().to_string().as_str()));
         assert_eq!(init[7..], ["/integ-inside", "uid", "0", "--and", "fork", "2", "--and", "sleep"]);
         container.delete_force().ok();
+    });
+}
+
+/// The machine of the tests is sound, but for what it tells; and a state directory in which others may write is not.
+#[test]
+fn the_doctor_looks_at_this_machine() {
+    case(needs!(Runj), |case| {
+        let findings = |code| -> Vec<Value> {
+            let done = case.runj(["doctor", "--format", "json"]).run();
+            assert_eq!(done.status.code(), Some(code), "{done:?}");
+            let answer: Value = serde_json::from_slice(&done.stdout).unwrap();
+            answer["findings"].as_array().unwrap().clone()
+        };
+        let sound = findings(0);
+        let level = |findings: &[Value], check: &str| {
+            findings.iter().find(|finding| finding["check"] == check).map(|finding| finding["level"].clone())
+        };
+        assert_eq!(level(&sound, "root"), Some(json!("ok")));
+        let limits = integ::needs::missing(needs!(Limits)).is_none();
+        let check = if cfg!(target_os = "linux") { "cgroups" } else { "racct" };
+        assert_eq!(level(&sound, check), Some(json!(if limits { "ok" } else { "warning" })), "{sound:?}");
+        let text = case.runj(["doctor"]).ok();
+        assert!(text.lines().any(|line| line.starts_with("ok       root: ")), "{text}");
+        let mode = |mode| std::fs::set_permissions(case.root(), std::os::unix::fs::PermissionsExt::from_mode(mode));
+        mode(0o777).unwrap();
+        assert_eq!(level(&findings(1), "state"), Some(json!("error")));
+        mode(0o700).unwrap();
     });
 }
 

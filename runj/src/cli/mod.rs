@@ -4,6 +4,7 @@
 
 mod container;
 mod demo;
+mod doctor;
 mod events;
 mod exec;
 mod features;
@@ -113,6 +114,8 @@ enum Command {
     Events(events::Events),
     /// Show what containers use: a table that is renewed, or JSON
     Stats(stats::Stats),
+    /// Look for what keeps containers from running on this machine, and say what to do
+    Doctor(doctor::Doctor),
     /// Show what runj understands, as JSON
     Features,
     /// Not possible: a jail's processes cannot be saved
@@ -280,6 +283,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         Command::Spec(args) => args.call()?,
         Command::Demo { command } => command.call()?,
         Command::Run(args) => return args.call(&runtime),
+        Command::Doctor(args) => return args.call(&runtime),
         Command::Exec(args) | Command::Extension { command: Extension::Exec(args) } => return args.call(&runtime),
     }
     Ok(0)

@@ -4,6 +4,7 @@ pub mod console;
 pub mod create;
 pub mod delete;
 pub mod devices;
+pub mod doctor;
 pub mod events;
 pub mod exec;
 pub mod foreground;

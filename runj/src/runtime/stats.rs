@@ -191,7 +191,7 @@ pub(super) fn combine(usage: Usage, processes: &[ProcessView], limits: &Limits) 
         hugetlb: Nothing {},
         intel_rdt: Nothing {},
         network_interfaces: (),
-        open_files: usage.open_files.or(open),
+        open_files: open.or(usage.open_files),
         io_rate: usage.io_rate,
     }
 }

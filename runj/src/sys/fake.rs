@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use super::examination::{Accounting, Examination, Freebsd, MODULES, Module};
 use super::jail::{HostFacts, JailParams, JailView};
 use super::limit::Limits;
 use super::mount::{DeviceRule, MountId, MountRequest, Resolved, TargetKind};
@@ -117,6 +118,20 @@ impl Jails for FakeHost {
     fn facts(&self) -> Result<HostFacts> {
         self.call("facts")?;
         Ok(HostFacts { racct: false, ..self.facts.clone() })
+    }
+
+    fn examine(&self) -> Result<Examination> {
+        self.call("examine")?;
+        Ok(Examination::Freebsd(Freebsd {
+            release: "of the test".to_owned(),
+            osreldate: self.facts.osreldate,
+            vnet: self.facts.jail_params.contains("vnet"),
+            accounting: if self.facts.racct { Accounting::On } else { Accounting::Off },
+            modules: MODULES.into_iter().map(|name| (name, Module::Loaded)).collect(),
+            devfs_rules: Some(self.ruleset_exists(4)?),
+            securelevel: -1,
+            jailed: None,
+        }))
     }
 
     fn accounts(&self) -> Result<bool> {

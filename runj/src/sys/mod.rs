@@ -8,6 +8,7 @@
 pub mod arena;
 pub mod beneath;
 pub mod copy;
+pub mod examination;
 pub mod fake;
 pub mod jail;
 pub mod limit;
@@ -23,6 +24,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::id::Jid;
+use examination::Examination;
 use jail::{HostFacts, JailParams, JailView};
 use limit::Limits;
 use mount::{DeviceRule, MountId, MountRequest, Resolved, TargetKind};
@@ -71,6 +73,9 @@ pub type Result<T, E = SysError> = std::result::Result<T, E>;
 pub trait Jails {
     /// What this machine's kernel can do, without [`HostFacts::racct`], which costs a question of its own.
     fn facts(&self) -> Result<HostFacts>;
+
+    /// What this machine is and has, for `doctor`.
+    fn examine(&self) -> Result<Examination>;
 
     /// Whether the kernel accounts, so that limits hold: `kern.racct.enable`, on Linux whether a cgroup can be made.
     fn accounts(&self) -> Result<bool>;

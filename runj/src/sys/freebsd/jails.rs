@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::chdir;
 
-use super::ffi::{self, Options};
-use super::{Host, rctl};
+use super::ffi::{self, Options, Refusal};
+use super::{Host, examine, rctl};
 use crate::id::Jid;
+use crate::sys::examination::Examination;
 use crate::sys::jail::{HostFacts, JailParams, JailView, ParamValue, System};
 use crate::sys::limit::Limits;
 use crate::sys::usage::Usage;
@@ -31,6 +32,10 @@ impl Jails for Host {
             jail_params: params.into_iter().collect(),
             racct: false,
         })
+    }
+
+    fn examine(&self) -> Result<Examination> {
+        examine::examine(self)
     }
 
     fn accounts(&self) -> Result<bool> {
@@ -143,6 +148,12 @@ fn set(operation: String, params: &JailParams, flags: i32, jid: Option<Jid>) -> 
     }
     match options.jail_set(flags) {
         Ok(jid) => Ok(Jid(jid)),
+        Err(Refusal { errno: Errno::EPERM, message })
+            if ffi::sysctl_int(c"security.jail.jailed").is_ok_and(|n| n != 0) =>
+        {
+            let message = format!("{message} (this is a jail itself: runj doctor says what it may not)");
+            Err(SysError::with_message(operation, Errno::EPERM, message))
+        }
         Err(refusal) => Err(SysError::with_message(operation, refusal.errno, refusal.message)),
     }
 }

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::statfs::{FsType, statfs};
 
 use super::registry::errno;
+use crate::sys::examination::Cgroups;
 use crate::sys::limit::Limits;
 use crate::sys::{Result, SysError};
 
@@ -48,6 +49,23 @@ pub(super) fn layout() -> Option<Layout> {
         .filter(|(_, tree)| tree.join("cgroup.procs").exists())
         .collect();
     (!trees.is_empty()).then_some(Layout::Split(trees))
+}
+
+/// What `doctor` says of them.
+pub fn examine() -> Option<Cgroups> {
+    const LIMITING: [&str; 3] = ["memory", "pids", "cpu"];
+    let layout = layout()?;
+    let missing = match &layout {
+        Layout::Unified(root) => {
+            let known = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+            LIMITING.into_iter().filter(|name| !known.split_whitespace().any(|word| word == *name)).collect()
+        }
+        Layout::Split(trees) => {
+            LIMITING.into_iter().filter(|name| !trees.iter().any(|(known, _)| known == name)).collect()
+        }
+    };
+    let version = if matches!(layout, Layout::Unified(_)) { 2 } else { 1 };
+    Some(Cgroups { version, writable: is_available(), missing })
 }
 
 /// Whether cgroups can be made.

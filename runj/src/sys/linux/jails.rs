@@ -16,8 +16,9 @@ use nix::unistd::{Pid, chdir, pivot_root};
 use super::keeper::{Keeper, Task};
 use super::params::{self, Refusal, Space, Wanted};
 use super::registry::{Claim, Jail};
-use super::{Host, capabilities, cgroup, ffi, filesystem, interfaces, namespaces, processes, usage};
+use super::{Host, capabilities, cgroup, examine, ffi, filesystem, interfaces, namespaces, processes, usage};
 use crate::id::Jid;
+use crate::sys::examination::Examination;
 use crate::sys::jail::{HostFacts, JailParams, JailView, System};
 use crate::sys::limit::Limits;
 use crate::sys::usage::Usage;
@@ -183,6 +184,10 @@ impl Jails for Host {
     fn facts(&self) -> Result<HostFacts> {
         let jail_params: BTreeSet<String> = params::known().map(str::to_owned).collect();
         Ok(HostFacts { system: System::Linux, osreldate: 0, jail_params, racct: false })
+    }
+
+    fn examine(&self) -> Result<Examination> {
+        examine::examine()
     }
 
     fn accounts(&self) -> Result<bool> {
