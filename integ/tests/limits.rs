@@ -202,7 +202,7 @@ fn memory_is_limited_from_the_start() {
     });
 }
 
-/// What a program gets of a processor in five seconds of wanting all of it.
+/// What a program gets of a processor that it wants all of.
 #[test]
 fn cpu_time_is_limited() {
     case(needs!(Runj, Limits), |case| {
@@ -210,9 +210,10 @@ fn cpu_time_is_limited() {
         let container = case.container(&case.bundle("minimal").set("/linux/resources", resources).args(&["burn"]));
         container.create().ok();
         container.start().ok();
-        // The kernel of FreeBSD lets a process run until it has seen how much that is, and then wait for as long.
+        // The kernel of FreeBSD limits an average of some seconds: in five it was seen to give nothing, or half as much again.
         loads(case, &[container.id()]);
-        let load = &case_load(case, container.id(), "5s")["cpuPercent"];
+        let time = if cfg!(target_os = "freebsd") { "20s" } else { "5s" };
+        let load = &case_load(case, container.id(), time)["cpuPercent"];
         let percent = load.as_f64().unwrap();
         assert!(percent < 20.0 * 1.15, "{percent}");
         assert!(figures(case, &container)["cpu"]["usage"]["total"].as_u64().unwrap() > 0);
@@ -276,13 +277,15 @@ fn stats_agree_with_the_kernel() {
         let after = kernels_figures(container.pid());
         let memory = load["memory"]["usage"].as_f64().unwrap();
         assert!(near(memory, after.resident), "{memory} {after:?}");
-        // The kernel was asked for a longer time, by what starting the program takes.
-        let share = (after.cpu - before.cpu) / after.at.duration_since(before.at).as_secs_f64() * 100.0;
-        let percent = load["cpuPercent"].as_f64().unwrap();
-        assert!(near(percent, share), "{percent} {share}");
+        // The kernel was asked for a longer time, by what starting programs takes: in the rest of it the process had between
+        // nothing and all of a processor.
+        let used = after.cpu - before.cpu;
+        let rest = after.at.duration_since(before.at).as_secs_f64() - 4.0;
+        let shown = load["cpuPercent"].as_f64().unwrap() / 100.0 * 4.0;
+        assert!(shown < used * 1.05 && shown > (used - rest) * 0.95, "{shown} {used} {rest}");
         let total = figures(case, &container)["cpu"]["usage"]["total"].as_f64().unwrap() / 1e9;
         let now = kernels_figures(container.pid()).cpu;
-        assert!(near(total, now), "{total} {now}");
+        assert!(total > after.cpu * 0.95 && total < now * 1.05, "{after:?} {total} {now}");
         container.delete_force().ok();
     });
 }
