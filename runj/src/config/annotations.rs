@@ -1,16 +1,20 @@
 //! The annotations that podman, buildah and ocijail used before the runtime spec had a `freebsd` object. Pure.
 //!
 //! `org.freebsd.parentJail` and `org.freebsd.jail.PARAMETER`. They fill what the configuration leaves open; what
-//! contradicts it is a problem that names both.
+//! contradicts it is a problem that names both. And runj's own: `org.freebsd.rctl.RESOURCE`, whose value is
+//! `[ACTION=]AMOUNT`, several with commas between.
 
 use std::collections::BTreeMap;
 
 use super::Problem;
 use super::freebsd::Jail;
+use super::resources::AskedRule;
 use crate::sys::jail::JailSys;
+use crate::sys::limit::Rule;
 
 const PARENT: &str = "org.freebsd.parentJail";
 const JAIL: &str = "org.freebsd.jail.";
+const RCTL: &str = "org.freebsd.rctl.";
 
 /// Whether the annotations are those of an engine: its bundles leave the network unset and count on the host's.
 pub fn is_engine(annotations: &BTreeMap<String, String>) -> bool {
@@ -18,8 +22,28 @@ pub fn is_engine(annotations: &BTreeMap<String, String>) -> bool {
         key == "io.container.manager"
             || key.starts_with("io.podman.")
             || key.starts_with("io.buildah.")
-            || key.starts_with("org.freebsd.")
+            || (key.starts_with("org.freebsd.") && !key.starts_with(RCTL))
     })
+}
+
+/// The rules of rctl(8) among the annotations, and what is wrong with others.
+pub fn rules(annotations: &BTreeMap<String, String>) -> (Vec<AskedRule>, Vec<Problem>) {
+    let (mut rules, mut problems) = (Vec::new(), Vec::new());
+    for (key, value) in annotations {
+        let Some(resource) = key.strip_prefix(RCTL) else { continue };
+        let property = format!("annotations.{key}");
+        for part in value.split(',').map(str::trim) {
+            let (action, amount) = match part.split_once('=') {
+                Some((action, amount)) => (Some(action), amount),
+                None => (None, part),
+            };
+            match Rule::of_parts(resource, action, amount) {
+                Ok(rule) => rules.push(AskedRule { property: property.clone(), rule }),
+                Err(error) => problems.push(Problem::new(property.clone(), error.to_string())),
+            }
+        }
+    }
+    (rules, problems)
 }
 
 /// Merges the annotations into the jail's configuration; returns the contradictions.
@@ -149,5 +173,19 @@ mod tests {
     #[test]
     fn a_plain_bundle_is_no_engine() {
         assert!(!parse(r#"{"annotations":{"com.example":"x"}}"#).is_engine_dialect());
+        assert!(!parse(r#"{"annotations":{"org.freebsd.rctl.nthr":"5"}}"#).is_engine_dialect());
+    }
+
+    #[test]
+    fn rules_are_annotations() {
+        let config = parse(
+            r#"{"annotations":{"org.freebsd.rctl.openfiles":"64","org.freebsd.rctl.vmemoryuse":"log=1g, deny=2g",
+            "org.freebsd.rctl.openfile":"1","org.freebsd.rctl.nthr":"deny=much"}}"#,
+        );
+        let rules: Vec<_> = config.rules.iter().map(|asked| asked.rule.to_string()).collect();
+        assert_eq!(rules, ["openfiles:deny=64", "vmemoryuse:log=1073741824", "vmemoryuse:deny=2147483648"]);
+        let problems: Vec<_> = config.problems.iter().map(ToString::to_string).collect();
+        assert!(problems[0].starts_with("annotations.org.freebsd.rctl.nthr: \"much\" is not an amount"));
+        assert!(problems[1].starts_with("annotations.org.freebsd.rctl.openfile: rctl(8) knows no resource"));
     }
 }

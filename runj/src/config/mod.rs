@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use resources::LinuxResources;
+use resources::{AskedRule, LinuxResources};
 
 /// The largest configuration file that is read, in bytes.
 pub const MAX_CONFIG: u64 = 16 << 20;
@@ -83,6 +83,8 @@ pub struct Config {
     pub devices: Vec<freebsd::Device>,
     /// What is taken of `linux`
     pub linux: Linux,
+    /// Rules of rctl(8), from annotations and the ext file
+    pub rules: Vec<AskedRule>,
     /// Contradictions between the dialects, found while they were merged
     pub problems: Vec<Problem>,
 }
@@ -259,11 +261,29 @@ impl Config {
     /// Parses `config.json` and, where there is one, `runj.ext.json`, and merges all dialects.
     pub fn parse(config: &[u8], ext: Option<&[u8]>) -> Result<Self, ConfigError> {
         let mut parsed = parse_config(config)?;
-        if let Some(bytes) = ext {
-            ext::merge(&mut parsed.jail, parse_json("runj.ext.json", bytes)?);
-        }
+        let ext: ext::Ext = ext.map(|bytes| parse_json(ext::FILE, bytes)).transpose()?.unwrap_or_default();
+        let (rules, problems) = annotations::rules(&parsed.annotations);
+        parsed.rules = rules;
+        parsed.override_rules(ext.rules()?);
+        ext::merge(&mut parsed.jail, ext);
         parsed.problems = annotations::merge(&parsed.annotations, &mut parsed.jail);
+        parsed.problems.extend(problems);
         Ok(parsed)
+    }
+
+    /// Puts rules into the place of what else limits the same.
+    fn override_rules(&mut self, rules: Vec<AskedRule>) {
+        let resources = &mut self.linux.resources;
+        for AskedRule { rule, .. } in &rules {
+            self.rules.retain(|known| known.rule.subject() != rule.subject());
+            match rule.subject().as_str() {
+                "memoryuse:sigkill" => resources.memory.limit = None,
+                "maxproc:deny" => resources.pids.limit = None,
+                "pcpu:deny" => resources.cpu = resources::LinuxCpu::default(),
+                _ => {}
+            }
+        }
+        self.rules.extend(rules);
     }
 
     /// Whether the bundle was written by an engine that counts on the defaults of its dialect.
@@ -368,6 +388,7 @@ fn parse_config(bytes: &[u8]) -> Result<Config, ConfigError> {
         jail: freebsd.jail,
         devices: freebsd.devices,
         linux,
+        rules: Vec::new(),
         problems: Vec::new(),
     })
 }

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::Plan;
 use super::mount::MountStep;
-use crate::sys::jail::{JailSys, ParamValue, flag_name};
+use crate::sys::jail::{JailSys, ParamValue, System, flag_name};
+use crate::sys::limit::Limits;
 use crate::sys::mount::DeviceRule;
 
 /// The equivalent `devfs`, `rctl`, `mount`, `ifconfig` and `jail` commands, in order.
@@ -25,17 +26,13 @@ fn write_all(plan: &Plan, out: &mut String) -> std::fmt::Result {
         writeln!(out, "mount -t nullfs -o ro {root} ROOT")?;
     }
     let shown = if plan.root.read_only { "ROOT".to_owned() } else { root.to_string() };
-    for rule in &plan.limits.rules {
-        writeln!(out, "rctl -a jail:{}:{rule}", plan.jail_name())?;
-    }
-    if let Some(bytes) = plan.limits.memory {
-        writeln!(out, "rctl -a jail:{}:memoryuse:sigkill={bytes}", plan.jail_name())?;
-    }
-    if let Some(count) = plan.limits.pids {
-        writeln!(out, "rctl -a jail:{}:maxproc:deny={count}", plan.jail_name())?;
-    }
-    if let Some((quota, period)) = plan.limits.cpu {
-        writeln!(out, "rctl -a jail:{}:pcpu:deny={}", plan.jail_name(), quota * 100 / period.max(1))?;
+    match plan.system {
+        System::Freebsd => {
+            for rule in plan.limits.as_rules() {
+                writeln!(out, "rctl -a jail:{}:{rule}", plan.jail_name())?;
+            }
+        }
+        System::Linux => write_cgroup(&plan.limits, out)?,
     }
     for alias in &plan.network.aliases {
         writeln!(out, "ifconfig {} alias {}/{}", alias.interface, alias.address, alias.prefix)?;
@@ -63,6 +60,21 @@ fn write_all(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     let words: Vec<String> = plan.process.args.iter().map(|word| quote(word)).collect();
     writeln!(out, "jexec {} {}", plan.jail_name(), words.join(" "))
+}
+
+/// In the terms of version 2, whatever this machine has.
+fn write_cgroup(limits: &Limits, out: &mut String) -> std::fmt::Result {
+    let Some(group) = &limits.cgroup else { return Ok(()) };
+    let group = quote(&format!("/sys/fs/cgroup{}", group.display()));
+    writeln!(out, "mkdir -p {group}")?;
+    let cpu = limits.cpu.map(|(quota, period)| format!("{quota} {period}"));
+    let number = |value: Option<u64>| value.map(|value| value.to_string());
+    for (file, text) in [("memory.max", number(limits.memory)), ("pids.max", number(limits.pids)), ("cpu.max", cpu)] {
+        if let Some(text) = text {
+            writeln!(out, "echo {text} > {group}/{file}")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_mount(step: &MountStep, root: &str, out: &mut String) -> std::fmt::Result {
@@ -139,6 +151,7 @@ mod tests {
     use super::super::facts;
     use super::super::tests::plan_with;
     use super::*;
+    use crate::sys::jail::HostFacts;
 
     #[test]
     fn commands() {
@@ -159,5 +172,21 @@ mount -t tmpfs -o size=4m tmpfs /bundle/root/tmp
 jexec c1 /bin/sh
 ";
         assert_eq!(render(&plan), expected);
+    }
+
+    #[test]
+    fn limits_are_commands() {
+        let extra = r#","annotations":{"org.freebsd.rctl.maxproc":"7"},"linux":{"resources":{"memory":{"limit":4096},
+            "cpu":{"quota":50000}}}"#;
+        let lines = |facts: HostFacts| {
+            let text = render(&plan_with(extra, &HostFacts { racct: true, ..facts }).unwrap());
+            text.lines().filter(|line| line.contains("rctl") || line.contains("cgroup")).collect::<Vec<_>>().join("\n")
+        };
+        let rules = "rctl -a jail:c1:memoryuse:sigkill=4096\nrctl -a jail:c1:maxproc:deny=7\n\
+                     rctl -a jail:c1:pcpu:deny=50";
+        assert_eq!(lines(facts::freebsd14()), rules);
+        let cgroup = "mkdir -p /sys/fs/cgroup/runj-c1\necho 4096 > /sys/fs/cgroup/runj-c1/memory.max\n\
+                      echo 7 > /sys/fs/cgroup/runj-c1/pids.max\necho 50000 100000 > /sys/fs/cgroup/runj-c1/cpu.max";
+        assert_eq!(lines(facts::linux()), cgroup);
     }
 }

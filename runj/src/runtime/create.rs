@@ -53,8 +53,7 @@ pub struct Created {
 
 /// Creates a container, or leaves nothing of it.
 pub fn create<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest) -> Result<Created> {
-    let facts = runtime.kernel.facts()?;
-    let plan = plan_bundle(runtime, request, &facts)?;
+    let (plan, facts) = plan_bundle(runtime, request)?;
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
@@ -65,17 +64,21 @@ pub fn create<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest) -> R
 }
 
 /// Reads a bundle and plans it for this host; changes nothing.
-fn plan_bundle<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest, facts: &HostFacts) -> Result<Plan> {
+fn plan_bundle<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest) -> Result<(Plan, HostFacts)> {
     let bundle = Bundle::read(&request.bundle)?;
     let mut config = Config::parse(&bundle.config, bundle.ext.as_deref())?;
+    let mut facts = runtime.kernel.facts()?;
+    if plan::limit::concerns(&config, facts.system) {
+        facts.racct = runtime.kernel.accounts()?;
+    }
     resolve_parent(runtime, &mut config);
     let root = find_root(&config, &bundle.directory)?;
     let place = Place { bundle: &bundle.directory, root: &root };
-    let plan = Plan::new(&config, place, &request.jail_name, facts)?;
+    let plan = Plan::new(&config, place, &request.jail_name, &facts)?;
     if facts.system == System::Linux {
         devices::check(&config.linux.devices)?;
     }
-    Ok(plan)
+    Ok((plan, facts))
 }
 
 /// A parent is a container's id first, else a jail's name.
@@ -216,9 +219,10 @@ impl<K: Kernel> Attempt<'_, K> {
         if self.plan.limits.is_empty() {
             return Ok(());
         }
-        let jail = self.plan.jail_name();
-        locked.intend(&Resource::Limits { jail: jail.to_owned(), limits: self.plan.limits.clone() })?;
-        self.runtime.kernel.limits_add(jail, &self.plan.limits).map_err(of_property("linux.resources"))
+        let (kernel, jail, limits) = (self.runtime.kernel, self.plan.jail_name(), &self.plan.limits);
+        let made = kernel.limits_missing(limits)?;
+        locked.intend(&Resource::Limits { jail: jail.to_owned(), limits: limits.clone(), made })?;
+        kernel.limits_add(jail, limits).map_err(of_property("limits"))
     }
 
     fn move_interfaces(&self, locked: &Locked, jid: Jid) -> Result<()> {

@@ -141,6 +141,16 @@ unsafe extern "C" {
     fn rctl_remove_rule(inbuf: *const c_char, inlen: usize, outbuf: *mut c_char, outlen: usize) -> c_int;
 }
 
+unsafe extern "C" {
+    fn modfind(name: *const c_char) -> c_int;
+}
+
+/// modfind(2): whether the kernel has a module of this name.
+pub fn module_find(name: &CStr) -> bool {
+    // SAFETY: the name is a C string.
+    unsafe { modfind(name.as_ptr()) >= 0 }
+}
+
 /// rctl_add_rule(2).
 pub fn rule_add(rule: &CStr) -> nix::Result<()> {
     let bytes = rule.to_bytes_with_nul();

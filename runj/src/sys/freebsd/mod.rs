@@ -1,6 +1,7 @@
 //! FreeBSD: the kernel itself, by system calls alone.
 
 mod devfs;
+mod examine;
 mod ffi;
 mod inside;
 mod interfaces;

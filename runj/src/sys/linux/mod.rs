@@ -6,6 +6,7 @@
 mod capabilities;
 mod cgroup;
 mod devfs;
+mod examine;
 mod ffi;
 mod filesystem;
 mod interfaces;
