@@ -15,6 +15,7 @@ pub mod limit;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod tree;
 pub mod unix;
 pub mod usage;
 
@@ -39,7 +40,7 @@ mod imp;
 #[path = "linux/mod.rs"]
 mod imp;
 
-pub use imp::{DEFAULT_STATE_ROOT, Host, SIGNAL_MAX, SYSTEM, realtime_minimum};
+pub use imp::{DEFAULT_STATE_ROOT, Host, SIGNAL_MAX, SYSTEM, installed, realtime_minimum};
 
 /// A refusal of the kernel (or of the emulation, in the kernel's words).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -64,6 +65,17 @@ impl SysError {
     pub fn with_message(operation: impl Into<String>, errno: Errno, message: impl Into<String>) -> Self {
         Self { operation: operation.into(), errno, message: message.into() }
     }
+}
+
+/// The FreeBSD that runs here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// `hw.machine`: `arm64`.
+    pub machine: String,
+    /// `hw.machine_arch`: `aarch64`.
+    pub arch: String,
+    /// `kern.osrelease`, the kernel's: `14.1-RELEASE-p3`.
+    pub release: String,
 }
 
 /// The outcome of a question to the kernel.

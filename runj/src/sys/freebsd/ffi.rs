@@ -2,6 +2,7 @@
 //! answer or its number comes out.
 #![allow(unsafe_code)]
 
+mod file;
 mod net;
 mod process;
 
@@ -13,6 +14,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
+pub use file::*;
 pub use net::*;
 pub use process::*;
 
