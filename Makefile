@@ -49,6 +49,9 @@ NOTICE: ## write NOTICE: the licences of everything that is linked in
 verify-notice: ## fail if NOTICE does not name the crates of Cargo.lock
 	@scripts/notice verify
 
+completions: ## write the completions of shells, from the command line
+	@RUNJ_WRITE=1 $(CARGO) test --quiet -p runj --lib documents
+
 install: ## install runj and the shim below DESTDIR/PREFIX
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install
 
@@ -59,4 +62,4 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## /{ printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: all setup demo check test lint arch integ-test vm-test vm-selftest cross-freebsd bench \
-	NOTICE verify-notice install clean help
+	NOTICE verify-notice completions install clean help

@@ -4,6 +4,8 @@
 
 mod container;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod events;
 mod exec;
 mod features;
