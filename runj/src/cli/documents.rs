@@ -43,7 +43,7 @@ fn of_manual(text: &str) -> Options {
     let mut verb = String::new();
     for line in text.lines().take_while(|line| *line != ".Sh CONFIGURATION") {
         if let Some(rest) = line.strip_prefix(".It Cm ") {
-            let lower = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+            let lower = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
             verb = rest.split(' ').take_while(lower).collect::<Vec<_>>().join(" ");
             found.entry(verb.clone()).or_default();
         } else if let Some(rest) = line.strip_prefix(".It Fl ") {
