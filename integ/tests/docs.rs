@@ -38,7 +38,7 @@ fn documents() -> Vec<PathBuf> {
 /// Every block that says of itself nothing else, in the order of its document, in a clone of the tree.
 #[test]
 fn what_is_to_be_typed_works() {
-    case(needs!(Runj), |case| {
+    case(needs!(Runj, Clone), |case| {
         let mut run = 0;
         for document in documents() {
             let name = document.strip_prefix(tree()).unwrap().display().to_string();

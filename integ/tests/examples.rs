@@ -18,6 +18,12 @@ fn example(case: &Case, name: &str, arguments: &[&str]) -> String {
 #[test]
 fn vnet_nat() {
     case(needs!(Runj, Vnet, PacketFilter, Internet), |case| {
+        // nc(1) closes in order, and on FreeBSD that keeps the jail of the far server dying for minutes.
+        if cfg!(target_os = "freebsd") {
+            let printed = example(case, "vnet-nat", &[]);
+            assert!(printed.contains("hello from web"), "{printed}");
+            return;
+        }
         let _network = Network::new(case).with_far();
         let printed = example(case, "vnet-nat", &[FAR, "80"]);
         assert!(printed.contains("hello from web"), "{printed}");
