@@ -33,6 +33,8 @@ pub enum Need {
     Containerd,
     /// A kernel that can forbid a process to gain privileges.
     NoNewPrivileges,
+    /// The source tree as git has it, which a tarball is not.
+    Clone,
 }
 
 /// `needs!(Vnet, PacketFilter)`: a list of [`Need`]s. Root, a runtime and integ-inside are always needed.
@@ -96,6 +98,8 @@ fn unmet(need: &Need) -> Option<Missing> {
         Need::Buildah => engine(&["buildah", "podman", "conmon"]),
         Need::Containerd => containerd(),
         Need::NoNewPrivileges => no_new_privileges(),
+        Need::Clone if Path::new(env!("CARGO_MANIFEST_DIR")).join("../.git").exists() => None,
+        Need::Clone => skipped("the source tree is no clone of a git repository"),
     }
 }
 

@@ -5,6 +5,8 @@
 mod container;
 mod demo;
 mod doctor;
+#[cfg(test)]
+mod documents;
 mod events;
 mod exec;
 mod features;
