@@ -51,6 +51,8 @@ complete -c runj -n "__fish_runj_needs_command" -f -a "list" -d 'List containers
 complete -c runj -n "__fish_runj_needs_command" -f -a "gc" -d 'Release what interrupted creations and earlier boots left'
 complete -c runj -n "__fish_runj_needs_command" -f -a "update" -d 'Change the limits of a container'
 complete -c runj -n "__fish_runj_needs_command" -f -a "events" -d 'Show what a container uses, and when memory was short'
+complete -c runj -n "__fish_runj_needs_command" -f -a "stats" -d 'Show what containers use: a table that is renewed, or JSON'
+complete -c runj -n "__fish_runj_needs_command" -f -a "doctor" -d 'Look for what keeps containers from running on this machine, and say what to do'
 complete -c runj -n "__fish_runj_needs_command" -f -a "features" -d 'Show what runj understands, as JSON'
 complete -c runj -n "__fish_runj_needs_command" -f -a "checkpoint" -d 'Not possible: a jail\'s processes cannot be saved'
 complete -c runj -n "__fish_runj_needs_command" -f -a "restore" -d 'Not possible: a jail\'s processes cannot be saved'
@@ -278,7 +280,7 @@ complete -c runj -n "__fish_runj_using_subcommand update" -l pids-limit -d 'Numb
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-quota -d 'CPU time in a period, in microseconds; -1 lifts the limit' -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-period -d 'The period, in microseconds [default: 100000]' -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpus -d 'Number of processors\' worth of CPU time, as 1.5' -r
-complete -c runj -n "__fish_runj_using_subcommand update" -l rctl -d 'A rule of rctl(8) without its subject, as openfiles:deny=64 (FreeBSD)' -r
+complete -c runj -n "__fish_runj_using_subcommand update" -l rctl -d 'A rule of rctl(8) without its subject, as openfiles:deny=64 or vmemoryuse:log=2g; the amount -1 lifts it. May be repeated. On Linux only what a cgroup can do: memoryuse:sigkill, maxproc:deny, pcpu:deny' -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l blkio-weight -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-burst -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-idle -r
@@ -312,9 +314,36 @@ complete -c runj -n "__fish_runj_using_subcommand events" -l log-level -d 'Least
 complete -c runj -n "__fish_runj_using_subcommand events" -l cgroup-manager -d 'Ignored: for callers that know cgroups' -r
 complete -c runj -n "__fish_runj_using_subcommand events" -l rootless -d 'Ignored: runj needs root' -r
 complete -c runj -n "__fish_runj_using_subcommand events" -l stats -d 'Show figures once'
+complete -c runj -n "__fish_runj_using_subcommand events" -l oom -d 'Show once how many processes the kernel killed because memory was short, also of a container that has stopped; null where it does not tell (FreeBSD)'
 complete -c runj -n "__fish_runj_using_subcommand events" -l debug -d 'Log everything'
 complete -c runj -n "__fish_runj_using_subcommand events" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
 complete -c runj -n "__fish_runj_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c runj -n "__fish_runj_using_subcommand stats" -l interval -d 'How long figures are taken for, as 500ms, 5s or 1m30s' -r
+complete -c runj -n "__fish_runj_using_subcommand stats" -s f -l format -d 'How figures are shown; json is an array for each interval' -r -f -a "table\t'Columns'
+json\t'An array'"
+complete -c runj -n "__fish_runj_using_subcommand stats" -l root -d 'Directory for the state of containers' -r -F
+complete -c runj -n "__fish_runj_using_subcommand stats" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
+complete -c runj -n "__fish_runj_using_subcommand stats" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'
+json\t'`{"level":"…","msg":"…","time":"…"}`'"
+complete -c runj -n "__fish_runj_using_subcommand stats" -l log-level -d 'Least important lines that are logged: error, warn, info, debug, trace' -r
+complete -c runj -n "__fish_runj_using_subcommand stats" -l cgroup-manager -d 'Ignored: for callers that know cgroups' -r
+complete -c runj -n "__fish_runj_using_subcommand stats" -l rootless -d 'Ignored: runj needs root' -r
+complete -c runj -n "__fish_runj_using_subcommand stats" -l no-stream -d 'Show figures once, after one interval'
+complete -c runj -n "__fish_runj_using_subcommand stats" -l debug -d 'Log everything'
+complete -c runj -n "__fish_runj_using_subcommand stats" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
+complete -c runj -n "__fish_runj_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c runj -n "__fish_runj_using_subcommand doctor" -s f -l format -d 'How findings are shown' -r -f -a "table\t'Columns'
+json\t'An array'"
+complete -c runj -n "__fish_runj_using_subcommand doctor" -l root -d 'Directory for the state of containers' -r -F
+complete -c runj -n "__fish_runj_using_subcommand doctor" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
+complete -c runj -n "__fish_runj_using_subcommand doctor" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'
+json\t'`{"level":"…","msg":"…","time":"…"}`'"
+complete -c runj -n "__fish_runj_using_subcommand doctor" -l log-level -d 'Least important lines that are logged: error, warn, info, debug, trace' -r
+complete -c runj -n "__fish_runj_using_subcommand doctor" -l cgroup-manager -d 'Ignored: for callers that know cgroups' -r
+complete -c runj -n "__fish_runj_using_subcommand doctor" -l rootless -d 'Ignored: runj needs root' -r
+complete -c runj -n "__fish_runj_using_subcommand doctor" -l debug -d 'Log everything'
+complete -c runj -n "__fish_runj_using_subcommand doctor" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
+complete -c runj -n "__fish_runj_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c runj -n "__fish_runj_using_subcommand features" -l root -d 'Directory for the state of containers' -r -F
 complete -c runj -n "__fish_runj_using_subcommand features" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
 complete -c runj -n "__fish_runj_using_subcommand features" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'
@@ -371,18 +400,21 @@ complete -c runj -n "__fish_runj_using_subcommand spec" -l rootless -d 'Ignored:
 complete -c runj -n "__fish_runj_using_subcommand spec" -l debug -d 'Log everything'
 complete -c runj -n "__fish_runj_using_subcommand spec" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
 complete -c runj -n "__fish_runj_using_subcommand spec" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -l root -d 'Directory for the state of containers' -r -F
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -l root -d 'Directory for the state of containers' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'
 json\t'`{"level":"…","msg":"…","time":"…"}`'"
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -l log-level -d 'Least important lines that are logged: error, warn, info, debug, trace' -r
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -l cgroup-manager -d 'Ignored: for callers that know cgroups' -r
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -l rootless -d 'Ignored: runj needs root' -r
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -l debug -d 'Log everything'
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -f -a "spec" -d 'Write a sample config.json'
-complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle" -f -a "bundle" -d 'Make a bundle that runs at once, from static programs of this host'
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -l log-level -d 'Least important lines that are logged: error, warn, info, debug, trace' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -l cgroup-manager -d 'Ignored: for callers that know cgroups' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -l rootless -d 'Ignored: runj needs root' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -l debug -d 'Log everything'
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -f -a "spec" -d 'Write a sample config.json'
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -f -a "bundle" -d 'Make a bundle that runs at once, from static programs of this host or from a root file system'
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -f -a "download" -d 'Fetch FreeBSD\'s base system or an official image, and verify it'
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -f -a "oci-image" -d 'Make an OCI image of a root file system'
+complete -c runj -n "__fish_runj_using_subcommand demo; and not __fish_seen_subcommand_from spec bundle download oci-image unpack" -f -a "unpack" -d 'Make a bundle of an OCI image'
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from spec" -s b -l bundle -d 'Directory to write it to [default: the current one]' -r -F
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from spec" -l root -d 'Directory for the state of containers' -r -F
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from spec" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
@@ -394,6 +426,8 @@ complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcomma
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from spec" -l debug -d 'Log everything'
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from spec" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from spec" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -l rootfs -d 'Root file system: an archive, which is unpacked (root only), or a directory, which is used where it is' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -l max-size -d 'Largest file system that is accepted, decompressed' -r
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -l root -d 'Directory for the state of containers' -r -F
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'
@@ -401,6 +435,64 @@ json\t'`{"level":"…","msg":"…","time":"…"}`'"
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -l log-level -d 'Least important lines that are logged: error, warn, info, debug, trace' -r
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -l cgroup-manager -d 'Ignored: for callers that know cgroups' -r
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -l rootless -d 'Ignored: runj needs root' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -s q -l quiet -d 'Print nothing but errors'
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -l debug -d 'Log everything'
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from bundle" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -s m -l machine -d 'Machine: amd64, arm64, ... [default: this one, on FreeBSD]' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -s a -l architecture -d 'Processor: amd64, aarch64, ... [default: this one, on FreeBSD]' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -s v -l version -d 'Version with its branch, like 14.3-RELEASE or 15.0-CURRENT [default: this one, on FreeBSD]' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l mirror -d 'Server to be used instead of FreeBSD\'s; it has the directories releases, snapshots, old-releases' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l tls-roots -d 'Whose certificates are trusted' -r -f -a "auto\t'The system\'s, or Mozilla\'s where the system has none'
+system\t'The system\'s (SSL_CERT_FILE and SSL_CERT_DIR name others)'
+bundled\t'Mozilla\'s, as they were when runj was built'"
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -s o -l output -d 'File to be written [default: rootfs.txz, for images image.txz]' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l image -d 'Fetch this official image (static, dynamic, runtime, ...) instead of the base system' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l root -d 'Directory for the state of containers' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'
+json\t'`{"level":"…","msg":"…","time":"…"}`'"
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l log-level -d 'Least important lines that are logged: error, warn, info, debug, trace' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l cgroup-manager -d 'Ignored: for callers that know cgroups' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l rootless -d 'Ignored: runj needs root' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -s q -l quiet -d 'Print nothing but errors'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l debug -d 'Log everything'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from download" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -s i -l input -d 'Archive of the root file system' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -s m -l machine -d 'Machine: amd64, arm64, ... [default: this one, on FreeBSD]' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -s a -l architecture -d 'Processor: amd64, aarch64, ... [default: this one, on FreeBSD]' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -s v -l version -d 'Version with its branch, like 14.3-RELEASE or 15.0-CURRENT [default: this one, on FreeBSD]' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l mirror -d 'Server to be used instead of FreeBSD\'s; it has the directories releases, snapshots, old-releases' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l tls-roots -d 'Whose certificates are trusted' -r -f -a "auto\t'The system\'s, or Mozilla\'s where the system has none'
+system\t'The system\'s (SSL_CERT_FILE and SSL_CERT_DIR name others)'
+bundled\t'Mozilla\'s, as they were when runj was built'"
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -s o -l output -d 'Image archive to be written' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l name -d 'Name of the image [default: localhost/freebsd:VERSION, or localhost/freebsd:latest]' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l compression -d 'Compression of the layer' -r -f -a "gzip\t'gzip, which every engine reads'
+zstd\t'zstd, for containerd 1.5 and podman 3 or newer'"
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l max-size -d 'Largest root file system that is accepted, decompressed' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l root -d 'Directory for the state of containers' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'
+json\t'`{"level":"…","msg":"…","time":"…"}`'"
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l log-level -d 'Least important lines that are logged: error, warn, info, debug, trace' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l cgroup-manager -d 'Ignored: for callers that know cgroups' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l rootless -d 'Ignored: runj needs root' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -s q -l quiet -d 'Print nothing but errors'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l debug -d 'Log everything'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -l name -d 'Image in an archive of several' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -l max-size -d 'Largest file system that is accepted, decompressed' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -l root -d 'Directory for the state of containers' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'
+json\t'`{"level":"…","msg":"…","time":"…"}`'"
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -l log-level -d 'Least important lines that are logged: error, warn, info, debug, trace' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -l cgroup-manager -d 'Ignored: for callers that know cgroups' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -l rootless -d 'Ignored: runj needs root' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -s q -l quiet -d 'Print nothing but errors'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -l debug -d 'Log everything'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -l systemd-cgroup -d 'Ignored: for callers that know cgroups'
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from unpack" -s h -l help -d 'Print help (see more with \'--help\')'
