@@ -44,7 +44,7 @@ pub fn become_reaper() -> anyhow::Result<()> {
     #[cfg(not(target_os = "linux"))]
     // SAFETY: takes numbers and no data.
     let result = unsafe {
-        libc::procctl(libc::P_PID, libc::id_t::try_from(libc::getpid())?, libc::PROC_REAP_ACQUIRE, std::ptr::null_mut())
+        libc::procctl(libc::P_PID, libc::id_t::from(libc::getpid()), libc::PROC_REAP_ACQUIRE, std::ptr::null_mut())
     };
     ensure!(result == 0, "become a reaper: {}", std::io::Error::last_os_error());
     Ok(())
