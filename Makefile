@@ -5,6 +5,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
 INTEG ?=
+VENDOR ?=
 
 all: ## build runj, the shim and integ-inside (release), and NOTICE [the default]
 	@scripts/build release
@@ -55,8 +56,20 @@ spec-coverage: ## write docs/spec-coverage.md from fixtures/spec/coverage.json
 verify-notice: ## fail if NOTICE does not name the crates of Cargo.lock
 	@scripts/notice verify
 
-install: ## install runj and the shim below DESTDIR/PREFIX
+completions: ## write the completions of shells, from the command line
+	@RUNJ_WRITE=1 $(CARGO) test --quiet -p runj --lib documents
+
+install: ## install programs, manuals, completions and documents below DESTDIR/PREFIX
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install
+
+dist: ## write the source tarball; VENDOR=1 puts the crates in
+	@VENDOR='$(VENDOR)' scripts/dist
+
+dist-test: ## build and test that tarball without git and without network (root, Linux)
+	@scripts/dist-test
+
+port: ## write the FreeBSD port of what make dist wrote
+	@scripts/port
 
 clean: ## remove everything that was built
 	$(CARGO) clean
@@ -65,4 +78,4 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## /{ printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: all setup demo check test lint arch integ-test vm-test vm-selftest cross-freebsd fuzz bench \
-	NOTICE spec-coverage verify-notice install clean help
+	NOTICE spec-coverage verify-notice completions install dist dist-test port clean help

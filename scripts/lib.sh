@@ -6,6 +6,8 @@ TOP=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$TOP"
 CARGO=${CARGO:-cargo}
 TARGET_DIR=${CARGO_TARGET_DIR:-$TOP/target}
+# Where cargo puts programs
+BUILT=$TARGET_DIR${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}
 SYSTEM=$(uname -s)
 
 say() { printf '%s\n' "$*"; }
@@ -40,6 +42,14 @@ bounded() {
     seconds=$1
     shift
     if have timeout; then timeout "$seconds" "$@" >/dev/null 2>&1 </dev/null; else "$@" >/dev/null 2>&1 </dev/null; fi
+}
+
+# version: of runj, from Cargo.toml
+version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1; }
+
+# sha256 FILE
+sha256() {
+    if have sha256sum; then sha256sum "$1" | cut -d ' ' -f 1; else command sha256 -q "$1"; fi
 }
 
 # is_static FILE: an executable without a program interpreter

@@ -1,6 +1,7 @@
 //! One command, timed from outside as a whole process.
 #![allow(unsafe_code)]
 
+use std::ops::Add;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ unsafe extern "C" {
 }
 
 /// What one run cost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     /// Wall time, in seconds.
     pub seconds: f64,
@@ -21,6 +22,57 @@ pub struct Sample {
     pub processor: f64,
     /// Resident peak, in KiB.
     pub peak: i64,
+}
+
+impl Add for Sample {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            seconds: self.seconds + other.seconds,
+            processor: self.processor + other.processor,
+            peak: self.peak.max(other.peak),
+        }
+    }
+}
+
+/// Makes this process the one that inherits what its children leave behind, as an engine does.
+pub fn become_reaper() -> anyhow::Result<()> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: takes numbers.
+    let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: takes numbers and no data.
+    let result = unsafe {
+        libc::procctl(libc::P_PID, libc::id_t::from(libc::getpid()), libc::PROC_REAP_ACQUIRE, std::ptr::null_mut())
+    };
+    ensure!(result == 0, "become a reaper: {}", std::io::Error::last_os_error());
+    Ok(())
+}
+
+/// Where cgroups of both versions are mounted, hides the newer from this process: crun refuses such a machine even when it is
+/// told to leave cgroups alone.
+pub fn hide_hybrid_cgroups() {
+    #[cfg(target_os = "linux")]
+    if std::path::Path::new("/sys/fs/cgroup/unified").exists() {
+        let none = std::ptr::null();
+        // SAFETY: numbers, null pointers where none is needed, and C strings.
+        unsafe {
+            libc::unshare(libc::CLONE_NEWNS);
+            libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, std::ptr::null());
+            libc::umount2(c"/sys/fs/cgroup/unified".as_ptr(), libc::MNT_DETACH);
+        }
+    }
+}
+
+/// Waits for a process that somebody left to this one.
+pub fn reap(pid: i32) -> anyhow::Result<Sample> {
+    let begin = Instant::now();
+    let mut status = 0;
+    // SAFETY: a pointer to a live number.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    ensure!(waited == pid && status == 0, "process {pid}: status {status:#x}");
+    Ok(Sample { seconds: begin.elapsed().as_secs_f64(), ..Sample::default() })
 }
 
 /// Runs a command to its end, with nothing on its standard descriptors.

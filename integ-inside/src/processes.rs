@@ -1,6 +1,6 @@
 //! Processes: which are seen, and programs that make many.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::outcome::{Args, Attempt, Check, Failure, Outcome};
 use crate::sys;
@@ -16,6 +16,13 @@ pub const CHECKS: &[Check] = &[
         run: bomb,
     },
     Check { name: "allocate", usage: "MIB", about: "takes so much memory and keeps it", run: allocate },
+    Check { name: "burn", usage: "[SECONDS]", about: "computes, without an argument forever", run: burn },
+    Check {
+        name: "open-files",
+        usage: "N",
+        about: "opens a file until refused, at most N times, and keeps them; prints the number",
+        run: open_files,
+    },
 ];
 
 #[cfg(target_os = "linux")]
@@ -83,6 +90,27 @@ fn bomb(args: &Args) -> Outcome {
         sys::kill(pid, libc::SIGKILL).attempt("kill")?;
         nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).attempt("wait")?;
     }
+    Ok(())
+}
+
+fn burn(args: &Args) -> Outcome {
+    let end = match args.list.is_empty() {
+        true => None,
+        false => Some(Instant::now() + Duration::from_secs(args.value(0)?)),
+    };
+    let mut number: u64 = 1;
+    while end.is_none_or(|end| Instant::now() < end) {
+        for _ in 0..10_000 {
+            number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+    }
+    Ok(())
+}
+
+fn open_files(args: &Args) -> Outcome {
+    let files: Vec<_> = (0..args.value::<u32>(0)?).map_while(|_| std::fs::File::open("/integ-inside").ok()).collect();
+    println!("{}", files.len());
+    std::mem::forget(files);
     Ok(())
 }
 

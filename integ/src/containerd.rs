@@ -162,9 +162,13 @@ impl<'a> Containerd<'a> {
     /// runj's own view of a container.
     #[track_caller]
     pub fn state(&self, id: &str) -> Value {
+        serde_json::from_str(&self.runj(["state", id]).ok()).expect("state is JSON")
+    }
+
+    /// runj, as the shim runs it.
+    pub fn runj<const N: usize>(&self, args: [&str; N]) -> Program {
         let root = Path::new(STATE).join("runj").join(self.case.marker());
-        let text = self.case.runtime().arg("--root").arg(root).args(["state", id]).ok();
-        serde_json::from_str(&text).expect("state is JSON")
+        self.case.runtime().arg("--root").arg(root).args(args)
     }
 
     /// Begins to listen to events; returns the file that they go to.
@@ -181,8 +185,8 @@ impl<'a> Containerd<'a> {
         file
     }
 
-    /// A containerd namespace is the parent of its containers' cgroups, and no runtime removes it. One that is not empty
-    /// stays, and is found.
+    /// A containerd namespace is the parent of its containers' cgroups, which the first of them makes and cannot remove
+    /// while there are others. One that is not empty stays, and is found.
     fn remove_cgroups(&self) {
         let controllers = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
         for controller in controllers.map(|entry| entry.path()).chain([PathBuf::from("/sys/fs/cgroup")]) {

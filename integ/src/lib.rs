@@ -15,6 +15,7 @@ pub mod case;
 pub mod console;
 pub mod container;
 pub mod containerd;
+pub mod docs;
 #[cfg(target_os = "linux")]
 pub mod engine;
 pub mod ffi;

@@ -15,6 +15,8 @@ pub enum Need {
     Internet,
     /// Resource limits: racct; a writable cgroup.
     Limits,
+    /// FreeBSD that does not account resources, as it is installed.
+    Unaccounted,
     /// FreeBSD, by nature.
     FreeBsd,
     /// Linux, by nature.
@@ -31,6 +33,8 @@ pub enum Need {
     Containerd,
     /// A kernel that can forbid a process to gain privileges.
     NoNewPrivileges,
+    /// The source tree as git has it, which a tarball is not.
+    Clone,
 }
 
 /// `needs!(Vnet, PacketFilter)`: a list of [`Need`]s. Root, a runtime and integ-inside are always needed.
@@ -73,7 +77,8 @@ pub fn missing(needs: &[Need]) -> Option<Missing> {
 
 fn against_nature(need: &Need) -> Option<Missing> {
     let reason = match need {
-        Need::FreeBsd if !cfg!(target_os = "freebsd") => "FreeBSD only",
+        Need::FreeBsd | Need::Unaccounted if !cfg!(target_os = "freebsd") => "FreeBSD only",
+        Need::Unaccounted if limits().is_none() => "kern.racct.enable is 1",
         Need::Linux | Need::Podman | Need::Buildah if !cfg!(target_os = "linux") => "Linux only",
         Need::Runj if !locate::is_runj() => "a feature of runj",
         _ => return None,
@@ -83,7 +88,7 @@ fn against_nature(need: &Need) -> Option<Missing> {
 
 fn unmet(need: &Need) -> Option<Missing> {
     match need {
-        Need::FreeBsd | Need::Linux | Need::Runj => None,
+        Need::FreeBsd | Need::Linux | Need::Runj | Need::Unaccounted => None,
         Need::Ip6 if std::net::TcpListener::bind("[::1]:0").is_ok() => None,
         Need::Ip6 => skipped("no IPv6"),
         Need::Vnet | Need::Internet => crate::net::lacks_interfaces().and_then(|reason| skipped(&reason)),
@@ -93,6 +98,8 @@ fn unmet(need: &Need) -> Option<Missing> {
         Need::Buildah => engine(&["buildah", "podman", "conmon"]),
         Need::Containerd => containerd(),
         Need::NoNewPrivileges => no_new_privileges(),
+        Need::Clone if Path::new(env!("CARGO_MANIFEST_DIR")).join("../.git").exists() => None,
+        Need::Clone => skipped("the source tree is no clone of a git repository"),
     }
 }
 

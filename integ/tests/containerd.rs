@@ -138,6 +138,49 @@ fn signals_pause_and_resume() {
 }
 
 #[test]
+fn figures_are_runjs_and_want_of_memory_is_told() {
+    case(needs!(Linux, Runj, Containerd, Limits), |case| {
+        let mut containerd = Containerd::start(case);
+        let file = containerd.listen();
+        let limited = ["--detach", "--memory-limit", "67108864"];
+        let id = case.id();
+        containerd.run(&limited, &id, &["fork", "2", "--and", "allocate", "16", "--and", "sleep"]).ok();
+        let metrics = until("three processes and their memory", || {
+            let metrics: Value =
+                serde_json::from_str(&containerd.ctr(["task", "metrics", "--format", "json", &id]).ok()).unwrap();
+            let big = metrics["memory"]["usage"]["usage"].as_u64().unwrap_or(0) > 16 << 20;
+            (big && metrics["pids"]["current"] == 3).then_some(metrics)
+        });
+        assert_eq!(metrics["memory"]["usage"]["limit"], 64 << 20, "{metrics}");
+        let told: Value = serde_json::from_str(&containerd.runj(["events", "--stats", &id]).ok()).unwrap();
+        let usage = |figures: &Value| figures["memory"]["usage"]["usage"].as_f64().unwrap();
+        let (theirs, ours) = (usage(&metrics), usage(&told["data"]));
+        assert!((theirs - ours).abs() < ours * 0.05, "{theirs} {ours}");
+        // An exec that takes too much, and then the first process of another container.
+        let status = containerd.exec(&[], "e1", &id, &["allocate", "200", "--and", "sleep"]).run().status;
+        assert_eq!(status.code(), Some(137));
+        containerd.remove(&id);
+        let greedy = case.id();
+        containerd.run(&limited, &greedy, &["allocate", "200", "--and", "sleep"]).ok();
+        containerd.await_status(&greedy, "STOPPED");
+        containerd.remove(&greedy);
+        let ends = until("the ends are told", || {
+            let events = task_events(&file);
+            let ends: Vec<String> = events
+                .iter()
+                .filter(|(topic, _)| topic == "oom" || topic == "exit")
+                .map(|(topic, event)| {
+                    let whose = if event["container_id"] == json!(id) { "first" } else { "greedy" };
+                    format!("{topic} {whose}")
+                })
+                .collect();
+            (ends.len() == 5).then_some(ends)
+        });
+        assert_eq!(ends, ["oom first", "exit first", "exit first", "oom greedy", "exit greedy"]);
+    });
+}
+
+#[test]
 fn events_come_in_order() {
     case(needs!(Linux, Runj, Containerd), |case| {
         let mut containerd = Containerd::start(case);

@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod entrypoint;
 pub mod hook;
 pub mod id;

@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use runj::sys::arena::Arena;
+
+#[global_allocator]
+static MEMORY: Arena = Arena::new();
+
 fn main() -> ExitCode {
     runj::cli::main()
 }

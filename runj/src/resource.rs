@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::id::Jid;
 use crate::signal::Signal;
 use crate::state::store::{StateError, Store};
-use crate::sys::jail::Limits;
+use crate::sys::limit::Limits;
 use crate::sys::mount::{MountId, TargetKind};
 use crate::sys::net::{InterfaceAlias, MovedInterface};
 use crate::sys::{Kernel, SysError};
@@ -56,6 +56,9 @@ pub enum Resource {
         jail: String,
         /// What was applied.
         limits: Limits,
+        /// The directories of its cgroup that did not exist.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        made: Vec<PathBuf>,
     },
     /// An address that the interface did not carry before.
     Alias(InterfaceAlias),
@@ -131,7 +134,9 @@ pub fn release(kernel: &impl Kernel, store: &Store, resources: &[Resource], boot
         }
         for resource in newest_first() {
             match resource {
-                Resource::Limits { jail, limits } => keep(kernel.limits_remove(jail, limits).map_err(Into::into)),
+                Resource::Limits { jail, limits, made } => {
+                    keep(kernel.limits_remove(jail, limits, made).map_err(Into::into));
+                }
                 Resource::Alias(alias) => keep(kernel.alias_remove(alias).map_err(Into::into)),
                 Resource::Mount { path, before } => keep(kernel.unmount(path, before.as_ref()).map_err(Into::into)),
                 _ => {}

@@ -19,7 +19,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use runj::id::Jid;
-use runj::sys::jail::{JailParams, JailSys, Limits, ParamValue};
+use runj::sys::jail::{JailParams, JailSys, ParamValue};
+use runj::sys::limit::Limits;
 use runj::sys::mount::{DeviceRule, MountFlags, MountRequest, TargetKind};
 use runj::sys::net::{InterfaceAlias, MovedInterface};
 use runj::sys::process::{Credentials, Rlimit};
@@ -678,7 +679,7 @@ fn a_living_jail_changes_its_name_and_permissions() {
 fn limits_are_a_cgroup() {
     isolated(|place| {
         let host = &place.host;
-        if !host.facts().unwrap().racct {
+        if !host.accounts().unwrap() {
             println!("skipped: no writable cgroup");
             return;
         }
@@ -689,8 +690,13 @@ fn limits_are_a_cgroup() {
             cpu: Some((50_000, 100_000)),
             ..Limits::default()
         };
+        let made = host.limits_missing(&limits).unwrap();
+        assert!(made.iter().any(|directory| directory.ends_with("runj-linux-host")), "{made:?}");
         host.limits_add("web", &limits).unwrap();
         host.limits_add("web", &limits).unwrap();
+        assert!(host.limits_missing(&limits).unwrap().is_empty());
+        let sibling = Limits { cgroup: Some("/runj-linux-host/sibling".into()), pids: Some(1), ..Limits::default() };
+        host.limits_add("other", &sibling).unwrap();
         let mut child = || {
             host.limits_join(&limits).unwrap();
             // The limit counts this process too.
@@ -700,10 +706,12 @@ fn limits_are_a_cgroup() {
         let jail = place.create("web");
         succeeds(host.fork(Some(jail.jid), &mut child).unwrap());
         drop(jail);
-        host.limits_remove("web", &limits).unwrap();
-        host.limits_remove("web", &limits).unwrap();
-        let parent = Limits { cgroup: Some("/runj-linux-host".into()), ..Limits::default() };
-        host.limits_remove("web", &parent).unwrap();
+        let stand = || made.iter().filter(|directory| directory.exists()).count();
+        host.limits_remove("web", &limits, &made).unwrap();
+        assert_eq!(stand(), made.len() / 2, "a parent that another uses stays: {made:?}");
+        host.limits_remove("other", &sibling, &made).unwrap();
+        host.limits_remove("web", &limits, &made).unwrap();
+        assert_eq!(stand(), 0, "{made:?}");
     });
 }
 

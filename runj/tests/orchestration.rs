@@ -513,6 +513,38 @@ fn an_update_is_done_or_undone() {
     bench.assert_nothing_is_left("update and delete");
 }
 
+/// A bundle without limits costs no question about them.
+#[test]
+fn without_limits_no_call_is_about_them() {
+    let bench = Bench::new("sleep");
+    let path = bench.bundle().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let run = || {
+        bench.kernel.inject(Fault::Never);
+        let created = bench.create().unwrap();
+        start(&bench.runtime(), &id()).unwrap();
+        bench.delete(Force::Yes).unwrap();
+        reap(&created);
+        bench.kernel.calls().into_iter().filter(|call| call.starts_with("limits_") || *call == "accounts").collect()
+    };
+    let calls: Vec<_> = run();
+    assert_eq!(calls, ["accounts", "limits_missing", "limits_add", "limits_remove"]);
+    config["linux"] = serde_json::json!({"resources": {"pids": {"limit": 0}, "devices": [{"allow": false}]}});
+    std::fs::write(path, config.to_string()).unwrap();
+    assert_eq!(run(), [""; 0]);
+}
+
+/// Whoever asked for a limit gets it or an error.
+#[test]
+fn limits_that_do_not_hold_leave_nothing() {
+    let mut bench = Bench::new("sleep");
+    bench.kernel = FakeHost::new(facts::freebsd14(), &["epair0b"]);
+    bench.world = bench.kernel.world();
+    let error = bench.create().unwrap_err().to_string();
+    assert!(error.contains("linux.resources.pids.limit: the kernel accounts no resources"), "{error}");
+    bench.assert_nothing_is_left("a refused limit");
+}
+
 #[test]
 fn limits_of_an_update_survive_the_start_and_are_released() {
     let bench = Bench::new("sleep");
@@ -525,7 +557,8 @@ fn limits_of_an_update_survive_the_start_and_are_released() {
     let change = Change { rules: vec!["openfiles:deny=9".to_owned()], ..Change::default() };
     update(&bench.runtime(), &id(), &change).unwrap();
     start(&bench.runtime(), &id()).unwrap();
-    assert_eq!(bench.store.read(&id()).unwrap().limits.rules, change.rules);
+    let rules = bench.store.read(&id()).unwrap().limits.rules;
+    assert_eq!(rules.iter().map(ToString::to_string).collect::<Vec<_>>(), change.rules);
     let stats = once(&bench.runtime(), &id()).unwrap();
     assert!(matches!(stats, EventKind::Stats(stats) if stats.pids.current == 1));
     bench.delete(Force::Yes).unwrap();

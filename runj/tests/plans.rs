@@ -24,19 +24,21 @@ fn read_json(path: &Path) -> Value {
 }
 
 /// A bundle, planned and explained.
-fn planned(json: &Value, facts: &HostFacts) -> (Result<Plan, Problems>, Vec<Line>) {
-    let config = Config::parse(json.to_string().as_bytes(), None).unwrap();
+fn planned(json: &Value, ext: Option<&Value>, facts: &HostFacts) -> (Result<Plan, Problems>, Vec<Line>) {
+    let bytes = ext.map(|ext| ext.to_string().into_bytes());
+    let config = Config::parse(json.to_string().as_bytes(), bytes.as_deref()).unwrap();
     let place = Place { bundle: Path::new("/bundle"), root: Path::new("/bundle/root") };
     let outcome = Plan::new(&config, place, &"c1".parse().unwrap(), facts);
-    let lines = explain::explain(&Explained { json, ext: None, config: &config, outcome: &outcome, facts });
+    let lines = explain::explain(&Explained { json, ext, config: &config, outcome: &outcome, facts });
     (outcome, lines)
 }
 
 /// What is pinned: the commands, and what becomes of the properties that `of` names.
-fn pin(json: &Value, of: impl Fn(&str) -> bool) -> String {
+fn pin(json: &Value, ext: Option<&Value>, of: impl Fn(&str) -> bool) -> String {
     let mut out = String::new();
-    for (title, facts) in [("FreeBSD", HostFacts { racct: true, ..facts::freebsd14() }), ("Linux", facts::linux())] {
-        let (outcome, lines) = planned(json, &facts);
+    for (title, facts) in [("FreeBSD", facts::freebsd14()), ("Linux", facts::linux())] {
+        let facts = HostFacts { racct: true, ..facts };
+        let (outcome, lines) = planned(json, ext, &facts);
         writeln!(out, "## {title}").unwrap();
         match outcome {
             Ok(plan) => out += &text::render(&plan),
@@ -94,7 +96,7 @@ fn every_example() {
             let pattern = property.split(|c: char| c.is_ascii_digit()).collect::<String>();
             own.iter().any(|leaf| leaf.replace(|c: char| c.is_ascii_digit(), "") == pattern)
         };
-        insta::assert_snapshot!(format!("example-{name}"), pin(&json, of));
+        insta::assert_snapshot!(format!("example-{name}"), pin(&json, None, of));
     }
 }
 
@@ -120,6 +122,27 @@ fn every_property_has_an_example() {
     assert_eq!(missing, Vec::<&str>::new());
 }
 
+/// Limits of `runj.ext.json`, over those of `config.json`; and both on a machine where none holds.
+#[test]
+fn limits_of_both_files() {
+    let mut json = least();
+    json["annotations"] = json!({ "org.freebsd.rctl.nthr": "9", "org.freebsd.rctl.openfiles": "log=32, deny=64" });
+    json["linux"] = json!({ "resources": {
+        "memory": { "limit": 64 }, "pids": { "limit": 9 }, "cpu": { "quota": 50000, "period": 100_000 } } });
+    let limits = json!({
+        "memoryuse": { "amount": "64m", "action": null },
+        "nthr": [{ "amount": 7 }],
+        "openfiles": { "amount": 5, "action": "deny" },
+        "pcpu": [],
+    });
+    let ext = json!({ "network": { "ipv4": { "mode": null } }, "limits": limits });
+    let mut pinned = pin(&json, Some(&ext), |property| property.contains("limit") || property.contains("rctl"));
+    let lines = planned(&json, Some(&ext), &facts::freebsd14()).1;
+    pinned += "## FreeBSD without accounting\n";
+    pinned += &explain::render(&lines);
+    insta::assert_snapshot!("limits-of-both-files", pinned);
+}
+
 #[test]
 fn bundles_of_engines() {
     for entry in std::fs::read_dir(fixtures().join("engines")).unwrap() {
@@ -128,10 +151,16 @@ fn bundles_of_engines() {
             let name = file.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
             let json = read_json(&file);
             for facts in rules::systems() {
-                let (outcome, _) = planned(&json, &facts);
+                let (outcome, _) = planned(&json, None, &facts);
+                // Whoever typed it asked for limits.
+                if name == "nerdctl-linux" && !facts.racct {
+                    let problems = outcome.unwrap_err().0;
+                    assert!(problems.iter().all(|problem| problem.property.starts_with("linux.resources.")));
+                    continue;
+                }
                 outcome.unwrap_or_else(|problems| panic!("{name}: {problems}"));
             }
-            insta::assert_snapshot!(format!("engine-{name}"), pin(&json, |_| true));
+            insta::assert_snapshot!(format!("engine-{name}"), pin(&json, None, |_| true));
         }
     }
 }
@@ -171,6 +200,7 @@ fn words() -> Vec<String> {
         ["devfs", "tmpfs", "nullfs", "proc", "ruleset=0", "rule=path null unhide", "size=1x", "10.0.0.1", "::1"]
             .map(str::to_owned),
     );
+    words.extend(["org.freebsd.rctl.openfiles", "64m", "log=1,deny=2"].map(str::to_owned));
     words.extend(["RLIMIT_CPU", "epair0b", "org.freebsd.jail.vnet", "org.freebsd.jail.osrelease"].map(str::to_owned));
     words
 }

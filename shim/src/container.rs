@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use crate::launch::Launch;
 use crate::options::TaskOptions;
 use crate::process::{Process, Status};
 use crate::proto::shim::CreateTaskRequest;
-use crate::proto::task_events::{TaskCreate, TaskDelete, TaskExit, TaskIO, TaskPaused, TaskResumed, TaskStart};
+use crate::proto::task_events::{
+    TaskCreate, TaskDelete, TaskExit, TaskIO, TaskOOM, TaskPaused, TaskResumed, TaskStart,
+};
 use crate::reaper::{Exit, Reaper};
 use crate::record::Record;
 use crate::rootfs::Rootfs;
@@ -31,6 +34,9 @@ const DEATH: Duration = Duration::from_secs(1);
 
 /// How long a killed first process may take to be reaped.
 const REAPED: Duration = Duration::from_secs(10);
+
+/// The exit status of a process that SIGKILL has ended.
+const KILLED: u32 = 128 + 9;
 
 /// What all containers share.
 #[derive(Clone, Debug)]
@@ -59,6 +65,8 @@ pub struct Container {
     pub(crate) running: watch::Sender<usize>,
     rootfs: Rootfs,
     record: Record,
+    /// How many processes were killed for want of memory, as far as was told.
+    memory_kills: AtomicU64,
     /// Held while it is started: its end is not told before its start.
     starting: tokio::sync::Mutex<()>,
     /// Held while it is deleted.
@@ -113,6 +121,7 @@ impl Container {
             running: watch::Sender::new(0),
             rootfs,
             record,
+            memory_kills: AtomicU64::new(0),
             starting: tokio::sync::Mutex::default(),
             deleting: tokio::sync::Mutex::default(),
         };
@@ -194,6 +203,7 @@ impl Container {
 
     /// Notes the end of a process and tells it.
     pub(crate) async fn tell_exit(&self, process: &Process, exit: Exit) {
+        self.tell_memory_kills(exit).await;
         process.ended(exit).await;
         self.around.events.publish(&TaskExit {
             container_id: self.id.clone(),
@@ -203,6 +213,21 @@ impl Container {
             exited_at: Some(timestamp(exit.at)).into(),
             ..TaskExit::default()
         });
+    }
+
+    /// Tells that memory was short, if that is why the kernel killed a process.
+    async fn tell_memory_kills(&self, exit: Exit) {
+        if exit.status != KILLED || !sys::COUNTS_MEMORY_KILLS {
+            return;
+        }
+        let line = self.call(&["events", "--oom"], &[]).await;
+        let kills = match line.and_then(|line| stats::memory_kills(&line)) {
+            Ok(kills) => kills,
+            Err(error) => return log::debug!("{}: {error}", self.id),
+        };
+        if self.memory_kills.swap(kills, Ordering::Relaxed) < kills {
+            self.around.events.publish(&TaskOOM { container_id: self.id.clone(), ..TaskOOM::default() });
+        }
     }
 
     /// Starts the first process; returns its pid.

@@ -70,6 +70,7 @@ topics! {
     TaskExecStarted "/tasks/exec-started",
     TaskPaused "/tasks/paused",
     TaskResumed "/tasks/resumed",
+    TaskOOM "/tasks/oom",
 }
 
 enum Item {

@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use crate::error::{Error, Result};
 use crate::proto::task::Status as ProtoStatus;
 use crate::reaper::Exit;
-use crate::stdio::Streams;
 use crate::stdio::open::Held;
 use crate::stdio::terminal::Terminal;
+use crate::stdio::{self, Streams};
 
 /// How far a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,12 +127,14 @@ impl Process {
         }
     }
 
-    /// Notes its end, after all output of its terminal was copied.
+    /// Notes its end, after all output of its terminal was copied and its client has read what the FIFOs hold.
     pub async fn ended(&self, exit: Exit) {
         let terminal = self.life().terminal.take();
         if let Some(terminal) = terminal {
             terminal.drain().await;
         }
+        let outputs: Vec<_> = self.life().held.outputs.iter().filter_map(|file| file.try_clone().ok()).collect();
+        stdio::until_read(&outputs).await;
         let mut life = self.life();
         life.status = Status::Stopped;
         life.held.stdin = None;

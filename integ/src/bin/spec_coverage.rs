@@ -143,7 +143,7 @@ impl Tree {
             for entry in entries {
                 let mut effect = entry.effect.clone();
                 if let Some(emulation) = &entry.emulation {
-                    effect += &format!(" On Linux: {}, {}.", emulation.status.as_str(), emulation.effect);
+                    effect += &format!(". On Linux: {}, {}.", emulation.status.as_str(), emulation.effect);
                 }
                 let row =
                     [format!("`{}`", entry.property), entry.status.as_str().to_owned(), effect, tests(&entry.tests)];

@@ -7,7 +7,7 @@ use clap::Args;
 use super::print;
 use crate::id::ContainerId;
 use crate::runtime::Runtime;
-use crate::runtime::events::{Event, EventKind, follow, once};
+use crate::runtime::events::{Event, EventKind, follow, kills, once};
 use crate::sys::Kernel;
 
 #[derive(Debug, Args)]
@@ -15,6 +15,10 @@ pub struct Events {
     /// Show figures once
     #[arg(long)]
     stats: bool,
+    /// Show once how many processes the kernel killed because memory was short, also of a container that has stopped;
+    /// null where it does not tell (FreeBSD)
+    #[arg(long, conflicts_with = "stats")]
+    oom: bool,
     /// How often figures are shown, as 500ms, 5s or 1m30s
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
     interval: Duration,
@@ -25,6 +29,10 @@ pub struct Events {
 impl Events {
     pub fn call(&self, runtime: &Runtime<'_, impl Kernel>) -> anyhow::Result<()> {
         let show = |kind: EventKind| print(&(serde_json::to_string(&Event { id: &self.id, kind })? + "\n"));
+        if self.oom {
+            let kills = kills(runtime, &self.id)?;
+            return print(&(serde_json::json!({ "id": self.id, "oomKills": kills }).to_string() + "\n"));
+        }
         if self.stats {
             return show(once(runtime, &self.id)?);
         }
@@ -32,7 +40,7 @@ impl Events {
     }
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(time) }
 }

@@ -4,6 +4,9 @@
 
 mod container;
 mod demo;
+mod doctor;
+#[cfg(test)]
+mod documents;
 mod events;
 mod exec;
 mod features;
@@ -12,6 +15,7 @@ mod list;
 mod plan;
 mod ps;
 mod run;
+mod stats;
 mod unsupported;
 mod update;
 
@@ -110,6 +114,10 @@ enum Command {
     Update(update::Update),
     /// Show what a container uses, and when memory was short
     Events(events::Events),
+    /// Show what containers use: a table that is renewed, or JSON
+    Stats(stats::Stats),
+    /// Look for what keeps containers from running on this machine, and say what to do
+    Doctor(doctor::Doctor),
     /// Show what runj understands, as JSON
     Features,
     /// Not possible: a jail's processes cannot be saved
@@ -191,6 +199,7 @@ fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
         Some("ps") => parse_alone(&args, "ps", Command::Ps),
         Some("update") => parse_alone(&args, "update", Command::Update),
         Some("events") => parse_alone(&args, "events", Command::Events),
+        Some("stats") => parse_alone(&args, "stats", Command::Stats),
         _ => Cli::try_parse_from(args),
     }
 }
@@ -268,6 +277,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         Command::Gc(args) => args.call(&runtime)?,
         Command::Update(args) => args.call(&runtime)?,
         Command::Events(args) => args.call(&runtime)?,
+        Command::Stats(args) => args.call(&runtime)?,
         Command::Features => features::call(runtime.kernel)?,
         Command::Checkpoint(_) => return Err(unsupported::error("checkpoint")),
         Command::Restore(_) => return Err(unsupported::error("restore")),
@@ -275,6 +285,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         Command::Spec(args) => args.call()?,
         Command::Demo { command } => command.call()?,
         Command::Run(args) => return args.call(&runtime),
+        Command::Doctor(args) => return args.call(&runtime),
         Command::Exec(args) | Command::Extension { command: Extension::Exec(args) } => return args.call(&runtime),
     }
     Ok(0)
@@ -327,6 +338,7 @@ mod tests {
     #[case("runj update --resources=- c1")]
     #[case("runj update --memory -1 --pids-limit 5 c1")]
     #[case("runj events --stats --interval 1s c1")]
+    #[case("runj stats --no-stream -f json c1 c2")]
     fn a_verb_alone_parses_as_among_all(#[case] line: &str) {
         let alone = parse(args(line)).unwrap();
         let among_all = Cli::try_parse_from(args(line)).unwrap();
@@ -365,6 +377,7 @@ mod tests {
     #[case("runj")]
     #[case("runj update --memory x c1")]
     #[case("runj events --interval 0s c1")]
+    #[case("runj stats --interval 0s")]
     #[case("runj run --checkpoint c1")]
     fn errors(#[case] line: &str) {
         assert!(parse(args(line)).is_err());

@@ -15,6 +15,7 @@ use crate::plan::limit::Change;
 use crate::runtime::Runtime;
 use crate::runtime::update::update;
 use crate::sys::Kernel;
+use crate::sys::limit::{CPU_PERIOD, parse_amount};
 
 #[derive(Debug, Args)]
 pub struct Update {
@@ -37,7 +38,8 @@ pub struct Update {
     /// Number of processors' worth of CPU time, as 1.5
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["cpu_quota", "cpu_period"], value_parser = processors)]
     cpus: Option<i64>,
-    /// A rule of rctl(8) without its subject, as openfiles:deny=64 (FreeBSD)
+    /// A rule of rctl(8) without its subject, as openfiles:deny=64 or vmemoryuse:log=2g; the amount -1 lifts it. May be
+    /// repeated. On Linux only what a cgroup can do: memoryuse:sigkill, maxproc:deny, pcpu:deny
     #[arg(long, value_name = "RULE")]
     rctl: Vec<String>,
     /// The container's id
@@ -106,14 +108,11 @@ impl Update {
         resources.memory.limit = self.memory;
         resources.pids.limit = self.pids_limit;
         resources.cpu.quota = self.cpu_quota.or(self.cpus);
-        resources.cpu.period = self.cpu_period.or(self.cpus.map(|_| PERIOD));
+        resources.cpu.period = self.cpu_period.or(self.cpus.map(|_| CPU_PERIOD));
         ensure!(!change.is_empty(), "nothing to change: give limits or --resources FILE");
         Ok(change)
     }
 }
-
-/// The period that `--cpus` counts in, in microseconds.
-const PERIOD: u64 = 100_000;
 
 /// What engines write there is more than jails have: the rest is warned about, unless there is nothing else.
 fn change_of_file(path: &Path) -> anyhow::Result<Change> {
@@ -140,25 +139,11 @@ fn bytes(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);
     }
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let power = match lower[digits.len()..].trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
-        _ => return Err("is not a number of bytes".to_owned()),
-    };
-    let number: i64 = digits.parse().map_err(|_| "is not a number of bytes".to_owned())?;
-    if number < 0 {
-        return Err("is less than -1, which is no limit".to_owned());
-    }
-    number.checked_mul(1 << (10 * power)).ok_or_else(|| "is too large".to_owned())
+    let refuse = || "is not a number of bytes, nor -1 for no limit".to_owned();
+    parse_amount(text).and_then(|number| i64::try_from(number).ok()).ok_or_else(refuse)
 }
 
-/// `--cpus` as a quota in [`PERIOD`].
+/// `--cpus` as a quota in [`CPU_PERIOD`].
 fn processors(text: &str) -> Result<i64, String> {
     let refuse = || "is not a positive number of processors".to_owned();
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));

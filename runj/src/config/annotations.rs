@@ -1,18 +1,22 @@
 //! The annotations that podman, buildah and ocijail used before the runtime spec had a `freebsd` object. Pure.
 //!
 //! `org.freebsd.parentJail` and `org.freebsd.jail.PARAMETER`. They fill what `config.json` and `runj.ext.json` leave open;
-//! what contradicts them is a problem that names both places.
+//! what contradicts them is a problem that names both places. And runj's own: `org.freebsd.rctl.RESOURCE`, whose value is
+//! `[ACTION=]AMOUNT`, several with commas between.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::freebsd::Jail;
+use super::resources::AskedRule;
 use super::{Config, Problem};
 use crate::sys::jail::JailSys;
+use crate::sys::limit::Rule;
 
 const PREFIX: &str = "org.freebsd.";
 const PARENT: &str = "org.freebsd.parentJail";
 const JAIL: &str = "org.freebsd.jail.";
+const RCTL: &str = "org.freebsd.rctl.";
 
 /// Whether the annotations are those of an engine: its bundles leave the network unset and count on the host's.
 pub fn is_engine(annotations: &BTreeMap<String, String>) -> bool {
@@ -20,13 +24,38 @@ pub fn is_engine(annotations: &BTreeMap<String, String>) -> bool {
         key == "io.container.manager"
             || key.starts_with("io.podman.")
             || key.starts_with("io.buildah.")
-            || key.starts_with(PREFIX)
+            || (key.starts_with(PREFIX) && !key.starts_with(RCTL))
     })
 }
 
 /// The parameter of the jail that an annotation sets.
 pub fn parameter(key: &str) -> Option<&str> {
     if key == PARENT { Some("name") } else { key.strip_prefix(JAIL) }
+}
+
+/// The resource of rctl(8) that an annotation limits.
+pub fn resource(key: &str) -> Option<&str> {
+    key.strip_prefix(RCTL)
+}
+
+/// The rules of rctl(8) among the annotations, and what is wrong with others.
+pub(super) fn rules(annotations: &BTreeMap<String, String>) -> (Vec<AskedRule>, Vec<Problem>) {
+    let (mut rules, mut problems) = (Vec::new(), Vec::new());
+    for (key, value) in annotations {
+        let Some(resource) = resource(key) else { continue };
+        let property = format!("annotations.{key}");
+        for part in value.split(',').map(str::trim) {
+            let (action, amount) = match part.split_once('=') {
+                Some((action, amount)) => (Some(action), amount),
+                None => (None, part),
+            };
+            match Rule::of_parts(resource, action, amount) {
+                Ok(rule) => rules.push(AskedRule { property: property.clone(), rule }),
+                Err(error) => problems.push(Problem::new(property.clone(), error.to_string())),
+            }
+        }
+    }
+    (rules, problems)
 }
 
 /// Merges the annotations into the configuration; returns the contradictions.
@@ -256,5 +285,19 @@ mod tests {
     #[test]
     fn a_plain_bundle_is_no_engine() {
         assert!(!parse(r#"{"annotations":{"com.example":"x"}}"#).is_engine_dialect());
+        assert!(!parse(r#"{"annotations":{"org.freebsd.rctl.nthr":"5"}}"#).is_engine_dialect());
+    }
+
+    #[test]
+    fn rules_are_annotations() {
+        let config = parse(
+            r#"{"annotations":{"org.freebsd.rctl.openfiles":"64","org.freebsd.rctl.vmemoryuse":"log=1g, deny=2g",
+            "org.freebsd.rctl.openfile":"1","org.freebsd.rctl.nthr":"deny=much"}}"#,
+        );
+        let rules: Vec<_> = config.rules.iter().map(|asked| asked.rule.to_string()).collect();
+        assert_eq!(rules, ["openfiles:deny=64", "vmemoryuse:log=1073741824", "vmemoryuse:deny=2147483648"]);
+        let problems: Vec<_> = config.problems.iter().map(ToString::to_string).collect();
+        assert!(problems[0].starts_with("annotations.org.freebsd.rctl.nthr: \"much\" is not an amount"));
+        assert!(problems[1].starts_with("annotations.org.freebsd.rctl.openfile: rctl(8) knows no resource"));
     }
 }

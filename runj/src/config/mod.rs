@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use resources::LinuxResources;
+use resources::{AskedRule, LinuxResources};
 
 /// The largest configuration file that is read, in bytes.
 pub const MAX_CONFIG: u64 = 16 << 20;
@@ -93,6 +93,8 @@ pub struct Config {
     pub devices: Vec<freebsd::Device>,
     /// What is taken of `linux`
     pub linux: Linux,
+    /// Rules of rctl(8), from annotations and the ext file
+    pub rules: Vec<AskedRule>,
     /// Values of a wrong type, each with a neutral one in its place; what else is wrong with a property of these
     /// follows from that
     pub unreadable: Vec<Problem>,
@@ -277,14 +279,38 @@ impl Config {
     /// can be told at once.
     pub fn parse(config: &[u8], ext: Option<&[u8]>) -> Result<Self, ConfigError> {
         let mut parsed = parse::config(config)?;
-        match ext.map(|bytes| parse::json("runj.ext.json", bytes)) {
-            None => {}
-            Some(Ok(ext)) => ext::merge(&mut parsed.jail, ext),
-            Some(Err(error)) => parsed.problems.push(error.into_problem()),
-        }
+        let ext: ext::Ext = match ext.map(|bytes| parse::json(ext::FILE, bytes)).transpose() {
+            Ok(ext) => ext.unwrap_or_default(),
+            Err(error) => {
+                parsed.problems.push(error.into_problem());
+                ext::Ext::default()
+            }
+        };
+        let (rules, problems) = annotations::rules(&parsed.annotations);
+        parsed.rules = rules;
+        parsed.problems.extend(problems);
+        let (rules, problems) = ext.rules();
+        parsed.override_rules(rules);
+        parsed.problems.extend(problems);
+        ext::merge(&mut parsed.jail, ext);
         let contradictions = annotations::merge(&mut parsed);
         parsed.problems.extend(contradictions);
         Ok(parsed)
+    }
+
+    /// Puts rules into the place of what else limits the same.
+    fn override_rules(&mut self, rules: Vec<AskedRule>) {
+        let resources = &mut self.linux.resources;
+        for AskedRule { rule, .. } in &rules {
+            self.rules.retain(|known| known.rule.subject() != rule.subject());
+            match rule.subject().as_str() {
+                "memoryuse:sigkill" => resources.memory.limit = None,
+                "maxproc:deny" => resources.pids.limit = None,
+                "pcpu:deny" => resources.cpu = resources::LinuxCpu::default(),
+                _ => {}
+            }
+        }
+        self.rules.extend(rules);
     }
 
     /// Whether the bundle was written by an engine that counts on the defaults of its dialect.

@@ -125,6 +125,7 @@ fn config_from(mut top: Map<String, Value>) -> Result<Config, ConfigError> {
         jail: freebsd.jail,
         devices: freebsd.devices,
         linux,
+        rules: Vec::new(),
         unreadable: Vec::new(),
         problems: Vec::new(),
     })

@@ -1,10 +1,21 @@
-//! `linux.resources`: what is taken of it, in a bundle and by `update --resources`. Pure.
+//! What a bundle asks for in limits: what is taken of `linux.resources`, there and by `update --resources`, and the
+//! rules of rctl(8). Pure.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::ConfigError;
 use super::parse::{from_value, object};
+use crate::sys::limit::Rule;
+
+/// A rule of rctl(8), and where it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedRule {
+    /// `annotations.org.freebsd.rctl.openfiles`
+    pub property: String,
+    /// The rule
+    pub rule: Rule,
+}
 
 /// What is taken of `linux.resources`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -1,11 +1,34 @@
-//! Things to try runj with: a sample configuration and a bundle that runs at once.
+//! Things to try runj with: a sample configuration, a bundle that runs at once, FreeBSD's own file systems and images.
+//!
+//! What fetches and what reads archives is in the feature `demo`; nothing of it is used by the rest.
+
+#[cfg(feature = "demo")]
+mod archive;
+#[cfg(feature = "demo")]
+pub mod download;
+#[cfg(feature = "demo")]
+mod execution;
+#[cfg(feature = "demo")]
+pub mod http;
+#[cfg(feature = "demo")]
+pub mod image;
+#[cfg(feature = "demo")]
+mod layout;
+#[cfg(feature = "demo")]
+pub mod platform;
+#[cfg(feature = "demo")]
+pub mod progress;
+#[cfg(feature = "demo")]
+pub mod stream;
+#[cfg(feature = "demo")]
+pub mod unpack;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use fs_err as fs;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Applets of busybox that get a name of their own.
 const APPLETS: &[&str] = &[
@@ -17,27 +40,102 @@ const APPLETS: &[&str] = &[
 ];
 
 /// Writes a sample `config.json`; one that is there is left alone.
-pub fn write_spec(directory: &Path, root: &str, args: &[String]) -> anyhow::Result<()> {
+pub fn write_spec(directory: &Path, root: &Path, args: &[String]) -> anyhow::Result<()> {
     let path = directory.join("config.json");
     ensure!(!path.exists(), "{}: exists; remove it first", path.display());
-    let spec = json!({
+    let process = json!({
+        "user": { "uid": 0, "gid": 0 },
+        "args": args,
+        "env": ["PATH=/sbin:/bin:/usr/sbin:/usr/bin", "TERM=xterm"],
+        "cwd": "/"
+    });
+    let mounts = [
+        json!({ "destination": "/dev", "type": "devfs", "source": "devfs" }),
+        json!({ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777", "size=64m"] }),
+    ];
+    write_document(directory, &document(&process, root, &mounts))
+}
+
+/// A configuration with the host's network.
+fn document(process: &Value, root: &Path, mounts: &[Value]) -> Value {
+    json!({
         "ociVersion": "1.3.0",
-        "process": {
-            "user": { "uid": 0, "gid": 0 },
-            "args": args,
-            "env": ["PATH=/sbin:/bin:/usr/sbin:/usr/bin", "TERM=xterm"],
-            "cwd": "/"
-        },
+        "process": process,
         "root": { "path": root },
         "hostname": "runj",
-        "mounts": [
-            { "destination": "/dev", "type": "devfs", "source": "devfs" },
-            { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777", "size=64m"] }
-        ],
+        "mounts": mounts,
         "freebsd": { "jail": { "ip4": "inherit", "ip6": "inherit" } }
-    });
-    fs::write(&path, serde_json::to_string_pretty(&spec)? + "\n")?;
-    Ok(())
+    })
+}
+
+fn write_document(directory: &Path, document: &Value) -> anyhow::Result<()> {
+    Ok(fs::write(directory.join("config.json"), serde_json::to_string_pretty(document)? + "\n")?)
+}
+
+/// Makes a bundle of a root file system: an archive is unpacked into it, a directory is used where it is.
+///
+/// # Errors
+/// The bundle exists; the archive is damaged or would leave the bundle. Nothing of the bundle is left then.
+#[cfg(feature = "demo")]
+pub fn write_bundle_of(
+    directory: &Path,
+    rootfs: &Path,
+    command: &[String],
+    limit: u64,
+    style: progress::Style,
+) -> anyhow::Result<unpack::LeftOut> {
+    let shell = ["sh".to_owned()];
+    let command = if command.is_empty() { &shell } else { command };
+    let staged = unpack::Staged::new(directory)?;
+    if rootfs.is_dir() {
+        write_spec(staged.path(), &fs::canonicalize(rootfs)?, command)?;
+        staged.commit()?;
+        return Ok(unpack::LeftOut::default());
+    }
+    let root = staged.path().join("root");
+    fs::create_dir(&root)?;
+    write_spec(staged.path(), Path::new("root"), command)?;
+    let mut unpacker = unpack::Unpacker::base(&root, crate::sys::tree::Owners::Given)?;
+    let file = fs::File::open(rootfs)?.into_parts().0;
+    let total = file.metadata()?.len();
+    let mut progress = progress::Progress::new("unpack", style, 0, Some(total));
+    let input = stream::Watched { inner: file, progress: &mut progress };
+    let unpacked = stream::decompressed(input, limit, |tar| unpacker.unpack(tar));
+    unpacked.with_context(|| rootfs.display().to_string())?;
+    progress.end();
+    let left = unpacker.finish()?;
+    staged.commit()?;
+    Ok(left)
+}
+
+/// Makes a bundle of an image.
+///
+/// # Errors
+/// It is no image, none for this machine, damaged, or would leave the bundle. Nothing of the bundle is left then.
+#[cfg(feature = "demo")]
+pub fn write_bundle_of_image(
+    directory: &Path,
+    image: &Path,
+    name: Option<&str>,
+    command: &[String],
+    limit: u64,
+    style: progress::Style,
+) -> anyhow::Result<unpack::LeftOut> {
+    let staged = unpack::Staged::new(directory)?;
+    let root = staged.path().join("root");
+    fs::create_dir(&root)?;
+    let opened = layout::Image::open(image, staged.path(), name, limit)?;
+    let (for_, here) = (&opened.configuration.architecture, platform::oci_architecture(std::env::consts::ARCH)?.0);
+    if !for_.is_empty() && for_ != here {
+        log::warn!("{}: is for {for_}, and this machine is {here}: its programs may not run", image.display());
+    }
+    let args = execution::arguments(&opened.configuration, command)?;
+    let mut unpacker = unpack::Unpacker::layers(&root, crate::sys::tree::Owners::Given)?;
+    opened.unpack(&mut unpacker, limit, style).with_context(|| image.display().to_string())?;
+    write_document(staged.path(), &execution::configuration(&opened.configuration, &root, &args)?)?;
+    let left = unpacker.finish()?;
+    staged.commit()?;
+    Ok(left)
 }
 
 /// Makes a bundle of static programs of this host; returns what it holds.
@@ -51,7 +149,7 @@ pub fn write_bundle(directory: &Path, command: &[String]) -> anyhow::Result<Stri
     fs::write(root.join("etc/group"), "wheel:*:0:root\nnobody:*:65534:\n")?;
     let (tools, default) = fill(&root.join("bin"))?;
     let command = if command.is_empty() { default } else { command.to_vec() };
-    write_spec(directory, "root", &command)?;
+    write_spec(directory, Path::new("root"), &command)?;
     Ok(tools)
 }
 
@@ -129,13 +227,13 @@ mod tests {
     #[test]
     fn the_sample_is_valid_on_both_systems() {
         let dir = tempfile::tempdir().unwrap();
-        write_spec(dir.path(), "root", &["sh".to_owned()]).unwrap();
+        write_spec(dir.path(), Path::new("root"), &["sh".to_owned()]).unwrap();
         let config = Config::parse(&fs::read(dir.path().join("config.json")).unwrap(), None).unwrap();
         let place = Place { bundle: dir.path(), root: dir.path() };
         for facts in [facts::freebsd14(), facts::linux()] {
             Plan::new(&config, place, &"demo".parse().unwrap(), &facts).unwrap();
         }
-        assert!(write_spec(dir.path(), "root", &[]).is_err());
+        assert!(write_spec(dir.path(), Path::new("root"), &[]).is_err());
     }
 
     #[test]

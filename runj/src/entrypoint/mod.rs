@@ -20,7 +20,7 @@ use crate::id::Jid;
 use crate::plan::Hooks;
 use crate::plan::process::ProcessPlan;
 use crate::state::{OciState, Status};
-use crate::sys::jail::Limits;
+use crate::sys::limit::Limits;
 use crate::sys::unix::{self, BrokenPipes};
 use crate::sys::{Kernel, SysError};
 use report::{Failure, Report};

@@ -12,11 +12,10 @@ use super::coverage::{Coverage, Status};
 use super::mount::{self, OptionFate};
 use super::text::one_line;
 use super::{Places, Plan, Problems};
+use crate::config::ext::FILE as EXT;
 use crate::config::{Config, annotations};
 use crate::sys::jail::{HostFacts, ParamValue, System};
-
-/// The file that the lines are of, unless they say otherwise.
-const EXT: &str = "runj.ext.json";
+use crate::sys::limit::Rule;
 
 /// How many problems a property shows; the others get lines of their own.
 const MAX_REASONS: usize = 16;
@@ -71,7 +70,7 @@ pub fn explain(bundle: &Explained<'_>) -> Vec<Line> {
         let (status, effect) = match reasons.is_empty() {
             false => (Status::Refused, reasons.join("; ")),
             true if index < own => bundle.fate(coverage, &property, value),
-            true => bundle.ext_fate(&property),
+            true => bundle.ext_fate(&property, value),
         };
         lines.push(Line { property, value: Some(value.clone()), status, effect });
     }
@@ -165,7 +164,8 @@ impl Explained<'_> {
             return say(Status::Ignored, "null is the same as absent");
         }
         let special = self.annotation_fate(property).or_else(|| self.mount_fate(property, value));
-        if let Some(fate) = special.or_else(|| self.other_fate(coverage, property)) {
+        let special = special.or_else(|| self.limit_fate(property, value));
+        if let Some(fate) = special.or_else(|| self.other_fate(property)) {
             return fate;
         }
         let pattern = pattern(property);
@@ -204,6 +204,9 @@ impl Explained<'_> {
 
     fn annotation_fate(&self, property: &str) -> Option<(Status, String)> {
         let key = property.strip_prefix("annotations.")?;
+        if let Some(resource) = annotations::resource(key) {
+            return Some(self.rules_fate(property, resource));
+        }
         let name = annotations::parameter(key)?;
         if name == "jid" {
             return Some((Status::Ignored, "is what a runtime reports, and not what it is told".to_owned()));
@@ -234,7 +237,57 @@ impl Explained<'_> {
         })
     }
 
-    fn other_fate(&self, coverage: &Coverage, property: &str) -> Option<(Status, String)> {
+    /// The rules of an annotation, as far as no limit of the ext file is in their place.
+    fn rules_fate(&self, property: &str, resource: &str) -> (Status, String) {
+        let rules = &self.config.rules;
+        let own: Vec<String> =
+            rules.iter().filter(|asked| asked.property == property).map(|asked| self.shown(&asked.rule)).collect();
+        if own.is_empty() {
+            let other = rules.iter().find(|asked| asked.rule.resource() == resource).map(|asked| &asked.property);
+            return (Status::Ignored, format!("{} overrides it", other.map_or(EXT, String::as_str)));
+        }
+        (Status::Applied, format!("{}; shown by state and given to hooks", own.join(", ")))
+    }
+
+    /// A limit of `linux.resources`.
+    fn limit_fate(&self, property: &str, value: &Value) -> Option<(Status, String)> {
+        let name = property.strip_prefix("linux.resources.")?;
+        let (resource, action) = match name {
+            "memory.limit" => ("memoryuse", "sigkill"),
+            "pids.limit" => ("maxproc", "deny"),
+            "cpu.quota" | "cpu.period" => ("pcpu", "deny"),
+            _ => return None,
+        };
+        let ignored = |effect: &str| Some((Status::Ignored, effect.to_owned()));
+        if value.as_i64().is_some_and(|number| number <= 0) {
+            return ignored("is no limit");
+        }
+        let asked = self.config.rules.iter().find(|asked| {
+            asked.property.starts_with(EXT) && asked.rule.resource() == resource && asked.rule.action() == action
+        });
+        if let Some(asked) = asked {
+            return ignored(&format!("{} overrides it", asked.property));
+        }
+        if name == "cpu.period" && self.config.linux.resources.cpu.quota.is_none_or(|quota| quota <= 0) {
+            return ignored("means nothing without cpu.quota");
+        }
+        let rule = self.outcome.as_ref().ok()?.limits.rule(resource, action)?;
+        Some((Status::Applied, self.shown(&rule)))
+    }
+
+    /// A limit as the system has it.
+    fn shown(&self, rule: &Rule) -> String {
+        let file = match (self.facts.system, rule.resource()) {
+            (System::Freebsd, _) => return format!("rctl(8) {rule}"),
+            (System::Linux, "memoryuse") => "memory.max",
+            (System::Linux, "maxproc") => "pids.max",
+            (System::Linux, _) => "cpu.max",
+        };
+        let cgroup = self.outcome.as_ref().ok().and_then(|plan| plan.limits.cgroup.as_ref());
+        format!("{file} of the cgroup{}", cgroup.map(|path| format!(" {}", path.display())).unwrap_or_default())
+    }
+
+    fn other_fate(&self, property: &str) -> Option<(Status, String)> {
         let ignored = |effect: String| Some((Status::Ignored, effect));
         let process = self.config.process.as_ref();
         if property.starts_with("process.consoleSize.") && process.is_some_and(|process| !process.terminal) {
@@ -248,9 +301,10 @@ impl Explained<'_> {
             }
         }
         let plan = self.outcome.as_ref().ok()?;
-        if property.starts_with("linux.resources.") && coverage.entry(property)?.status == Status::Applied {
-            let warning = plan.warnings.iter().find_map(|text| text.strip_prefix("linux.resources: limits are "));
-            return warning.and_then(|why| ignored(why.to_owned()));
+        // What is left out although it was asked for is a warning.
+        let own = |text: &String| text.strip_prefix(property)?.strip_prefix(": ").map(str::to_owned);
+        if let Some(why) = plan.warnings.iter().find_map(own).filter(|_| property.starts_with("linux.")) {
+            return ignored(why);
         }
         if property == "linux.cgroupsPath" && self.facts.system == System::Linux && plan.limits.cgroup.is_none() {
             return ignored("no cgroup is made there".to_owned());
@@ -258,15 +312,28 @@ impl Explained<'_> {
         None
     }
 
-    fn ext_fate(&self, property: &str) -> (Status, String) {
-        let name = property.strip_prefix("runj.ext.json: network.").unwrap_or_default();
+    fn ext_fate(&self, property: &str, value: &Value) -> (Status, String) {
+        if value.is_null() || is_empty(value) {
+            let effect = if value.is_null() { "null is the same as absent" } else { "is empty" };
+            return (Status::Ignored, effect.to_owned());
+        }
+        let rule = self.config.rules.iter().find(|asked| {
+            property.strip_prefix(&asked.property).is_some_and(|rest| matches!(rest, ".amount" | ".action"))
+        });
+        if let Some(asked) = rule {
+            return (Status::Applied, self.shown(&asked.rule));
+        }
+        let name = property.strip_prefix(EXT).and_then(|rest| rest.strip_prefix(": network.")).unwrap_or_default();
         let (of, parameter) = match pattern(name).trim_end_matches("[]") {
             "ipv4.mode" => ("ip4", "ip4"),
             "ipv4.addr" => ("ip4Addr", "ip4.addr"),
             "vnet.mode" => ("vnet", "vnet"),
             "vnet.interfaces" => ("vnetInterfaces", "vnet.interface"),
-            _ => return (Status::Ignored, "is empty".to_owned()),
+            _ => ("", ""),
         };
+        if !self.config.jail.sources.get(of).is_some_and(|source| source.starts_with(EXT)) {
+            return (Status::Ignored, "is not read, since the file has an error".to_owned());
+        }
         let shown = self.parameter(parameter).map(|shown| format!("{shown}: ")).unwrap_or_default();
         (Status::Applied, format!("{shown}as freebsd.jail.{of}"))
     }

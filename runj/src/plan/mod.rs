@@ -21,10 +21,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, ext};
 pub use crate::config::{Hook, Hooks};
 use crate::id::ContainerId;
-use crate::sys::jail::{HostFacts, JailParams, Limits, System};
+use crate::sys::jail::{HostFacts, JailParams, System};
+use crate::sys::limit::Limits;
 use mount::MountStep;
 use net::Network;
 use process::ProcessPlan;
@@ -86,14 +87,14 @@ pub struct Problems(pub Vec<Problem>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            // Those of another file begin with its name.
-            let file = if index == 0 && !problem.property.starts_with("runj.ext.json") { "config.json: " } else { "" };
-            write!(f, "{separator}{file}{problem}")?;
-        }
-        Ok(())
+        // Those of another file begin with its name.
+        let of_ext = self.0.first().is_some_and(|problem| problem.property.starts_with(ext::FILE));
+        write!(f, "{}{}", if of_ext { "" } else { "config.json: " }, join(&self.0))
     }
+}
+
+fn join(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl std::error::Error for Problems {}
@@ -110,6 +111,7 @@ impl Plan {
             linux::check(config, &mut problems);
         }
         let network = net::plan(config, &mut problems);
+        let jail = jail::plan(config, &network, id, facts, &mut problems);
         // The spec has unknown properties ignored; that a permission is not understood is worth a word.
         let unknown = config.jail.allow.unknown.keys();
         warnings.extend(unknown.map(|name| format!("freebsd.jail.allow.{name}: unknown property, ignored")));
@@ -118,8 +120,8 @@ impl Plan {
             system: facts.system,
             bundle: place.bundle.to_path_buf(),
             root: RootPlan { path: place.root.to_path_buf(), read_only: config.root_read_only },
-            jail: jail::plan(config, &network, id, facts, &mut problems),
-            limits: limit::plan(config, facts, &mut problems, &mut warnings),
+            limits: limit::plan(config, jail.text("name"), facts, &mut problems, &mut warnings),
+            jail,
             mounts: mount::plan(config, place.bundle, facts, &mut problems),
             network,
             process: process::plan_of_config(config, facts.system, &mut problems),

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::Plan;
 use super::mount::MountStep;
-use crate::sys::jail::{ParamValue, flag_name};
+use crate::sys::jail::{ParamValue, System, flag_name};
+use crate::sys::limit::Limits;
 use crate::sys::mount::DeviceRule;
 
 /// The equivalent `devfs`, `rctl`, `mount`, `ifconfig` and `jail` commands, in order.
@@ -26,13 +27,13 @@ fn write_all(plan: &Plan, out: &mut String) -> std::fmt::Result {
         writeln!(out, "mount -t nullfs -o ro {} ROOT", quote(&root))?;
     }
     let shown = if plan.root.read_only { "ROOT".to_owned() } else { root };
-    let limits = &plan.limits;
-    let mut rules = limits.rules.clone();
-    rules.extend(limits.memory.map(|bytes| format!("memoryuse:sigkill={bytes}")));
-    rules.extend(limits.pids.map(|count| format!("maxproc:deny={count}")));
-    rules.extend(limits.cpu.map(|(quota, period)| format!("pcpu:deny={}", percent(quota, period))));
-    for rule in rules {
-        writeln!(out, "rctl -a {}", quote(&format!("jail:{jail}:{rule}")))?;
+    match plan.system {
+        System::Freebsd => {
+            for rule in plan.limits.as_rules() {
+                writeln!(out, "rctl -a {}", quote(&format!("jail:{jail}:{rule}")))?;
+            }
+        }
+        System::Linux => write_cgroup(&plan.limits, out)?,
     }
     for alias in &plan.network.aliases {
         writeln!(out, "ifconfig {} alias {}/{}", quote(&alias.interface), alias.address, alias.prefix)?;
@@ -54,6 +55,21 @@ fn write_all(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     let words: Vec<String> = plan.process.args.iter().map(|word| quote(word)).collect();
     writeln!(out, "jexec {} {}", quote(jail), words.join(" "))
+}
+
+/// In the terms of version 2, whatever this machine has.
+fn write_cgroup(limits: &Limits, out: &mut String) -> std::fmt::Result {
+    let Some(group) = &limits.cgroup else { return Ok(()) };
+    let group = quote(&format!("/sys/fs/cgroup{}", group.display()));
+    writeln!(out, "mkdir -p {group}")?;
+    let cpu = limits.cpu.map(|(quota, period)| format!("{quota} {period}"));
+    let number = |value: Option<u64>| value.map(|value| value.to_string());
+    for (file, text) in [("memory.max", number(limits.memory)), ("pids.max", number(limits.pids)), ("cpu.max", cpu)] {
+        if let Some(text) = text {
+            writeln!(out, "echo {text} > {group}/{file}")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_mount(step: &MountStep, root: &str, out: &mut String) -> std::fmt::Result {
@@ -130,11 +146,6 @@ fn join<T: ToString>(list: &[T]) -> String {
     list.iter().map(T::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// `pcpu` of a quota of CPU time.
-fn percent(quota: u64, period: u64) -> u128 {
-    (u128::from(quota) * 100 / u128::from(period.max(1))).max(1)
-}
-
 /// A text that stays in its line.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
@@ -152,9 +163,12 @@ fn quote(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::super::facts;
     use super::super::tests::plan_with;
     use super::*;
+    use crate::sys::jail::HostFacts;
 
     #[test]
     fn commands() {
@@ -175,5 +189,35 @@ mount -t tmpfs -o size=4m tmpfs /bundle/root/tmp
 jexec c1 /bin/sh
 ";
         assert_eq!(render(&plan), expected);
+    }
+
+    #[rstest]
+    #[case("", "''")]
+    #[case("plain/word-1.2,a=b:c@d%e+f", "plain/word-1.2,a=b:c@d%e+f")]
+    #[case("two words", "'two words'")]
+    #[case("it's", r"'it'\''s'")]
+    #[case("'; reboot #", r"''\''; reboot #'")]
+    #[case(r#"$HOME `id` "x" \"#, r#"'$HOME `id` "x" \'"#)]
+    #[case("a\nb", "'a\nb'")]
+    #[case("*~", "'*~'")]
+    #[case("ü", "'ü'")]
+    fn a_word_is_quoted_where_it_must_be(#[case] word: &str, #[case] quoted: &str) {
+        assert_eq!(quote(word), quoted);
+    }
+
+    #[test]
+    fn limits_are_commands() {
+        let extra = r#","annotations":{"org.freebsd.rctl.maxproc":"7"},"linux":{"resources":{"memory":{"limit":4096},
+            "cpu":{"quota":50000}}}"#;
+        let lines = |facts: HostFacts| {
+            let text = render(&plan_with(extra, &HostFacts { racct: true, ..facts }).unwrap());
+            text.lines().filter(|line| line.contains("rctl") || line.contains("cgroup")).collect::<Vec<_>>().join("\n")
+        };
+        let rules = "rctl -a jail:c1:memoryuse:sigkill=4096\nrctl -a jail:c1:maxproc:deny=7\n\
+                     rctl -a jail:c1:pcpu:deny=50";
+        assert_eq!(lines(facts::freebsd14()), rules);
+        let cgroup = "mkdir -p /sys/fs/cgroup/runj-c1\necho 4096 > /sys/fs/cgroup/runj-c1/memory.max\n\
+                      echo 7 > /sys/fs/cgroup/runj-c1/pids.max\necho 50000 100000 > /sys/fs/cgroup/runj-c1/cpu.max";
+        assert_eq!(lines(facts::linux()), cgroup);
     }
 }

@@ -51,8 +51,7 @@ pub struct Created {
 
 /// Creates a container, or leaves nothing of it.
 pub fn create<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest) -> Result<Created> {
-    let facts = runtime.kernel.facts()?;
-    let plan = planning::plan_bundle(runtime, request, &facts)?;
+    let (plan, facts) = planning::plan_bundle(runtime, request)?;
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
@@ -178,9 +177,10 @@ impl<K: Kernel> Attempt<'_, K> {
         if self.plan.limits.is_empty() {
             return Ok(());
         }
-        let jail = self.plan.jail_name();
-        locked.intend(&Resource::Limits { jail: jail.to_owned(), limits: self.plan.limits.clone() })?;
-        self.runtime.kernel.limits_add(jail, &self.plan.limits).map_err(of_property("linux.resources"))
+        let (kernel, jail, limits) = (self.runtime.kernel, self.plan.jail_name(), &self.plan.limits);
+        let made = kernel.limits_missing(limits)?;
+        locked.intend(&Resource::Limits { jail: jail.to_owned(), limits: limits.clone(), made })?;
+        kernel.limits_add(jail, limits).map_err(of_property("limits"))
     }
 
     fn move_interfaces(&self, locked: &Locked, jid: Jid) -> Result<()> {

@@ -40,6 +40,13 @@ pub fn once<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<Eve
     Ok(EventKind::Stats(Box::new(stats(runtime, &record)?)))
 }
 
+/// How many of its processes were killed because memory was short, also of one that has stopped; none where nobody
+/// counts.
+pub fn kills<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<Option<u64>> {
+    let record = runtime.store.read(id)?;
+    Ok(runtime.kernel.usage(&record.jail_name, &record.limits)?.memory_kills)
+}
+
 /// Hands each event to `show` until the container has stopped or `show` fails.
 pub fn follow<K: Kernel, E: From<super::Error>>(
     runtime: &Runtime<'_, K>,
@@ -75,7 +82,7 @@ pub fn follow<K: Kernel, E: From<super::Error>>(
     }
 }
 
-fn is_living<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<bool> {
+pub(super) fn is_living<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<bool> {
     match runtime.store.read(id) {
         Ok(record) => Ok(runtime.status(&record)? != Status::Stopped),
         Err(StateError::NotFound { .. } | StateError::NoRecord { .. }) => Ok(false),

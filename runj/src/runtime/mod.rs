@@ -4,12 +4,14 @@ pub mod console;
 pub mod create;
 pub mod delete;
 pub mod devices;
+pub mod doctor;
 pub mod events;
 pub mod exec;
 pub mod foreground;
 pub mod gc;
 pub mod kill;
 pub mod list;
+pub mod load;
 pub mod mounts;
 pub mod pause;
 pub mod planning;
@@ -29,6 +31,7 @@ use crate::entrypoint::report::Failure;
 use crate::hook::HookError;
 use crate::id::ContainerId;
 use crate::plan::Problems;
+use crate::plan::limit::Refusal;
 use crate::resource::{Boot, ReleaseError};
 use crate::state::store::{StateError, Store};
 use crate::state::{Observation, Record, Stage, Status};
@@ -56,6 +59,9 @@ pub enum Error {
     /// A configuration that cannot be applied.
     #[error(transparent)]
     Plan(#[from] Problems),
+    /// Limits that cannot be changed.
+    #[error(transparent)]
+    Limits(#[from] Refusal),
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),

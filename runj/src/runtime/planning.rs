@@ -16,23 +16,23 @@ use crate::sys::jail::{HostFacts, System};
 pub type Planned = std::result::Result<Plan, Problems>;
 
 /// Reads a bundle and plans it for this host; changes nothing.
-pub(super) fn plan_bundle<K: Kernel>(
-    runtime: &Runtime<'_, K>,
-    request: &CreateRequest,
-    facts: &HostFacts,
-) -> Result<Plan> {
+pub(super) fn plan_bundle<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest) -> Result<(Plan, HostFacts)> {
     let bundle = Bundle::read(&request.bundle)?;
     let mut config = Config::parse(&bundle.config, bundle.ext.as_deref())?;
+    let mut facts = runtime.kernel.facts()?;
+    if plan::limit::concerns(&config, facts.system) {
+        facts.racct = runtime.kernel.accounts()?;
+    }
     resolve_parent(runtime, &mut config);
-    let planned = plan_config(&config, &bundle.directory, &request.jail_name, facts);
+    let planned = plan_config(&config, &bundle.directory, &request.jail_name, &facts);
     if log::log_enabled!(log::Level::Debug) {
-        log_ignored(&bundle, &config, &planned, facts);
+        log_ignored(&bundle, &config, &planned, &facts);
     }
     let plan = planned?;
     if facts.system == System::Linux {
         devices::check(&config.linux.devices)?;
     }
-    Ok(plan)
+    Ok((plan, facts))
 }
 
 /// Plans a configuration, with its root looked up; tells all problems at once.

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::{Error, Result, Runtime};
 use crate::state::{Record, Status};
 use crate::sys::Kernel;
-use crate::sys::jail::Limits;
-use crate::sys::usage::{CpuTime, ProcessView, Throttling, Usage};
+use crate::sys::limit::Limits;
+use crate::sys::usage::{CpuTime, DeviceTransfers, ProcessView, Throttling, Usage};
 
 /// The figures of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,14 +23,59 @@ pub struct Stats {
     pub memory: Memory,
     /// Processes.
     pub pids: Pids,
-    /// Nothing: transfers are not accounted by device.
-    pub blkio: Nothing,
+    /// Transfers, where the kernel accounts them by device.
+    pub blkio: Blkio,
     /// Nothing.
     pub hugetlb: Nothing,
     /// Nothing.
     pub intel_rdt: Nothing,
     /// Null, as of a container whose interfaces runj does not make.
     pub network_interfaces: (),
+    /// Open files.
+    #[serde(skip)]
+    pub open_files: Option<u64>,
+    /// Bytes that are read and written in a second, where the kernel tells at once.
+    #[serde(skip)]
+    pub io_rate: Option<(u64, u64)>,
+}
+
+/// Transfers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Blkio {
+    /// Bytes, by device and direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_service_bytes_recursive: Option<Vec<BlkioEntry>>,
+}
+
+/// Transfers from or to a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BlkioEntry {
+    /// The device's major number.
+    pub major: u64,
+    /// Its minor number.
+    pub minor: u64,
+    /// `Read` or `Write`.
+    pub op: &'static str,
+    /// Bytes.
+    pub value: u64,
+}
+
+impl Blkio {
+    fn of(devices: &[DeviceTransfers]) -> Self {
+        let entries = devices.iter().flat_map(|device| {
+            let entry = |op, value| BlkioEntry { major: device.major, minor: device.minor, op, value };
+            [entry("Read", device.read), entry("Write", device.written)]
+        });
+        Self { io_service_bytes_recursive: Some(entries.collect()) }
+    }
+
+    /// Bytes that were read and written in all.
+    pub fn transferred(&self) -> Option<(u64, u64)> {
+        let entries = self.io_service_bytes_recursive.as_ref()?;
+        let sum = |op| entries.iter().filter(|entry| entry.op == op).fold(0, |sum: u64, e| sum.saturating_add(e.value));
+        Some((sum("Read"), sum("Write")))
+    }
 }
 
 /// An object without properties.
@@ -114,7 +159,7 @@ pub fn stats<K: Kernel>(runtime: &Runtime<'_, K>, record: &Record) -> Result<Sta
 
 /// The account first. Its CPU time can be coarser than that of the processes, and includes those that ended; theirs is
 /// finer, and includes the ended ones that were waited for inside. So neither can be too much, and the larger is nearer.
-fn combine(usage: Usage, processes: &[ProcessView], limits: &Limits) -> Stats {
+pub(super) fn combine(usage: Usage, processes: &[ProcessView], limits: &Limits) -> Stats {
     let sum = processes.iter().fold(CpuTime::default(), |sum, view| sum.plus(view.cpu).plus(view.children));
     let account = usage.cpu.unwrap_or_default();
     let cpu = if account.total >= sum.total { account } else { sum };
@@ -124,6 +169,7 @@ fn combine(usage: Usage, processes: &[ProcessView], limits: &Limits) -> Stats {
     let throttling = usage.throttling.unwrap_or_default();
     let resident = processes.iter().fold(0, |sum: u64, view| sum.saturating_add(view.resident));
     let memory = usage.memory.unwrap_or(resident);
+    let open: Option<u64> = processes.iter().map(|view| view.open_files).sum();
     Stats {
         cpu: Cpu {
             usage: CpuUsage { total: nanos(cpu.total), kernel: nanos(system), user: nanos(user) },
@@ -141,10 +187,12 @@ fn combine(usage: Usage, processes: &[ProcessView], limits: &Limits) -> Stats {
             raw: usage.raw,
         },
         pids: Pids { current: usage.processes.unwrap_or(processes.len() as u64), limit: limits.pids.unwrap_or(0) },
-        blkio: Nothing {},
+        blkio: usage.io.as_deref().map_or(Blkio { io_service_bytes_recursive: None }, Blkio::of),
         hugetlb: Nothing {},
         intel_rdt: Nothing {},
         network_interfaces: (),
+        open_files: open.or(usage.open_files),
+        io_rate: usage.io_rate,
     }
 }
 
@@ -176,6 +224,7 @@ mod tests {
             cpu: time(millis),
             children: time(children),
             resident: 1000,
+            open_files: Some(4),
             command: String::new(),
         }
     }
@@ -186,6 +235,7 @@ mod tests {
         assert_eq!((stats.cpu.usage.total, stats.cpu.usage.user), (6_000_000, 6_000_000));
         assert_eq!((stats.memory.usage.usage, stats.memory.usage.limit), (2000, u64::MAX));
         assert_eq!(stats.pids, Pids { current: 2, limit: 0 });
+        assert_eq!((stats.open_files, stats.blkio.transferred()), (Some(8), None));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::resource::Resource;
 use crate::state::store::StateError;
 use crate::state::{Record, Status};
 use crate::sys::Kernel;
+use crate::sys::jail::HostFacts;
 
 /// Changes the limits of a container; after an error they are what they were.
 pub fn update<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId, change: &Change) -> Result<()> {
@@ -16,14 +17,15 @@ pub fn update<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId, change: &Ch
     if !matches!(status, Status::Created | Status::Running | Status::Paused) {
         return Err(Error::Status { id: id.clone(), status, needs: "limits are changed while it lives" });
     }
-    let limits = change.apply(&record.limits, &runtime.kernel.facts()?)?;
+    let facts = HostFacts { racct: runtime.kernel.accounts()?, ..runtime.kernel.facts()? };
+    let limits = change.apply(&record.limits, &facts)?;
     if limits == record.limits {
         return Ok(());
     }
     let jail = &record.jail_name;
     // A container that was created without limits has nothing to be released yet.
     if !locked.resources()?.iter().any(|resource| matches!(resource, Resource::Limits { .. })) {
-        locked.intend(&Resource::Limits { jail: jail.clone(), limits: limits.clone() })?;
+        locked.intend(&Resource::Limits { jail: jail.clone(), limits: limits.clone(), made: Vec::new() })?;
     }
     let replaced = runtime.kernel.limits_replace(jail, &record.limits, &limits).map_err(of_property("limits"));
     let stored = replaced.and_then(|()| Ok(locked.save(&Record { limits: limits.clone(), ..record.clone() })?));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerId, Jid};
-use crate::sys::jail::Limits;
+use crate::sys::limit::Limits;
 use crate::sys::process::ProcessIdentity;
 
 /// The version of the record's format.

@@ -155,6 +155,14 @@ impl Store {
         }
     }
 
+    /// Whether the root is there; an error if it is not to be trusted.
+    pub fn check(&self) -> Result<bool> {
+        match self.check_owner() {
+            Err(StateError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
     fn check_owner(&self) -> Result<()> {
         let status = std::fs::metadata(&self.root).map_err(io(&self.root))?;
         let (uid, owner, mode) = (nix::unistd::geteuid().as_raw(), status.uid(), status.mode() & 0o7777);

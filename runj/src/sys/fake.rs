@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::jail::{HostFacts, JailParams, JailView, Limits};
+use super::examination::{Accounting, Examination, Freebsd, MODULES, Module};
+use super::jail::{HostFacts, JailParams, JailView};
+use super::limit::Limits;
 use super::mount::{DeviceRule, MountId, MountRequest, Resolved, TargetKind};
 use super::net::{InterfaceAlias, MovedInterface};
 use super::process::{Credentials, ProcessIdentity, Pty, Rlimit};
@@ -115,7 +117,26 @@ impl FakeHost {
 impl Jails for FakeHost {
     fn facts(&self) -> Result<HostFacts> {
         self.call("facts")?;
-        Ok(self.facts.clone())
+        Ok(HostFacts { racct: false, ..self.facts.clone() })
+    }
+
+    fn examine(&self) -> Result<Examination> {
+        self.call("examine")?;
+        Ok(Examination::Freebsd(Freebsd {
+            release: "of the test".to_owned(),
+            osreldate: self.facts.osreldate,
+            vnet: self.facts.jail_params.contains("vnet"),
+            accounting: if self.facts.racct { Accounting::On } else { Accounting::Off },
+            modules: MODULES.into_iter().map(|name| (name, Module::Loaded)).collect(),
+            devfs_rules: Some(self.ruleset_exists(4)?),
+            securelevel: -1,
+            jailed: None,
+        }))
+    }
+
+    fn accounts(&self) -> Result<bool> {
+        self.call("accounts")?;
+        Ok(self.facts.racct)
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {
@@ -187,7 +208,12 @@ impl Jails for FakeHost {
         self.call("limits_join")
     }
 
-    fn limits_remove(&self, jail: &str, _: &Limits) -> Result<()> {
+    fn limits_missing(&self, _: &Limits) -> Result<Vec<PathBuf>> {
+        self.call("limits_missing")?;
+        Ok(Vec::new())
+    }
+
+    fn limits_remove(&self, jail: &str, _: &Limits, _: &[PathBuf]) -> Result<()> {
         self.call("limits_remove")?;
         self.state.borrow_mut().world.limits.remove(jail);
         Ok(())
@@ -331,6 +357,7 @@ impl Processes for FakeHost {
             cpu: CpuTime::default(),
             children: CpuTime::default(),
             resident: 4096,
+            open_files: Some(3),
             command: "[fake]".to_owned(),
         };
         Ok(self.living(jid).into_iter().map(view).collect())

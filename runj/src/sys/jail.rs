@@ -29,7 +29,7 @@ pub struct HostFacts {
     pub osreldate: u32,
     /// The jail parameters that the kernel knows (`security.jail.param`), as `allow.mount.nullfs`.
     pub jail_params: BTreeSet<String>,
-    /// Whether `kern.racct.enable` is on (on Linux: whether a cgroup can be made).
+    /// Whether `kern.racct.enable` is on (on Linux: whether a cgroup can be made); false where no limit is asked for.
     pub racct: bool,
 }
 
@@ -170,35 +170,6 @@ pub struct JailView {
     pub jid: Jid,
     /// Its root directory as the host sees it.
     pub path: PathBuf,
-}
-
-/// Limits of a container: rules of rctl(8) without their subject (`memoryuse:sigkill=64000000`), and on Linux
-/// the cgroup to be made and joined, with what is written into it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Limits {
-    /// rctl rules.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<String>,
-    /// The path below the cgroup mount (`/machine/abc`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<PathBuf>,
-    /// Memory, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
-    /// Number of processes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pids: Option<u64>,
-    /// CPU quota and period, in microseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<(u64, u64)>,
-}
-
-impl Limits {
-    /// Whether there is nothing to apply.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 #[cfg(test)]

@@ -5,23 +5,29 @@
 //!
 //! [`Host`] is this system: FreeBSD itself, or the emulation of jail(2) on Linux namespaces.
 
+pub mod arena;
 pub mod beneath;
 pub mod copy;
+pub mod examination;
 pub mod fake;
 pub mod jail;
+pub mod limit;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod tree;
 pub mod unix;
 pub mod usage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::id::Jid;
-use jail::{HostFacts, JailParams, JailView, Limits};
+use examination::Examination;
+use jail::{HostFacts, JailParams, JailView};
+use limit::Limits;
 use mount::{DeviceRule, MountId, MountRequest, Resolved, TargetKind};
 use net::{InterfaceAlias, MovedInterface};
 use process::{Credentials, ProcessIdentity, Pty, Rlimit};
@@ -34,7 +40,7 @@ mod imp;
 #[path = "linux/mod.rs"]
 mod imp;
 
-pub use imp::{DEFAULT_STATE_ROOT, Host, SIGNAL_MAX, SYSTEM, realtime_minimum};
+pub use imp::{DEFAULT_STATE_ROOT, Host, SIGNAL_MAX, SYSTEM, installed, realtime_minimum};
 
 /// A refusal of the kernel (or of the emulation, in the kernel's words).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -61,13 +67,30 @@ impl SysError {
     }
 }
 
+/// The FreeBSD that runs here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// `hw.machine`: `arm64`.
+    pub machine: String,
+    /// `hw.machine_arch`: `aarch64`.
+    pub arch: String,
+    /// `kern.osrelease`, the kernel's: `14.1-RELEASE-p3`.
+    pub release: String,
+}
+
 /// The outcome of a question to the kernel.
 pub type Result<T, E = SysError> = std::result::Result<T, E>;
 
 /// Jails: jail_set(2), jail_get(2), jail_attach(2), jail_remove(2), rctl_add_rule(2), rctl_get_racct(2).
 pub trait Jails {
-    /// What this machine's kernel can do.
+    /// What this machine's kernel can do, without [`HostFacts::racct`], which costs a question of its own.
     fn facts(&self) -> Result<HostFacts>;
+
+    /// What this machine is and has, for `doctor`.
+    fn examine(&self) -> Result<Examination>;
+
+    /// Whether the kernel accounts, so that limits hold: `kern.racct.enable`, on Linux whether a cgroup can be made.
+    fn accounts(&self) -> Result<bool>;
 
     /// Creates a jail (`JAIL_CREATE`); refuses a name that exists with `EEXIST`.
     fn jail_create(&self, params: &JailParams) -> Result<Jid>;
@@ -90,6 +113,10 @@ pub trait Jails {
     /// is gone is success.
     fn jail_remove(&self, jid: Jid) -> Result<()>;
 
+    /// What [`Jails::limits_add`] will make, and has to be journaled first: the directories of the limits' cgroup, parents
+    /// first, that do not exist. On FreeBSD none.
+    fn limits_missing(&self, limits: &Limits) -> Result<Vec<PathBuf>>;
+
     /// Applies limits to the jail of this name, which need not exist yet (rctl(8)).
     fn limits_add(&self, jail: &str, limits: &Limits) -> Result<()>;
 
@@ -103,8 +130,9 @@ pub trait Jails {
     /// Puts the calling process under limits that do not follow from the jail alone (a cgroup).
     fn limits_join(&self, limits: &Limits) -> Result<()>;
 
-    /// Removes all limits of the jail of this name; having none is success.
-    fn limits_remove(&self, jail: &str, limits: &Limits) -> Result<()>;
+    /// Removes all limits of the jail of this name, and of the directories that were made for them those that nobody
+    /// else uses; having none is success.
+    fn limits_remove(&self, jail: &str, limits: &Limits, made: &[PathBuf]) -> Result<()>;
 }
 
 /// Mounts, their targets, and the rules of devfs(8).

@@ -24,6 +24,12 @@ pub struct Usage {
     pub swap: Option<u64>,
     /// Number of processes (on Linux: of tasks).
     pub processes: Option<u64>,
+    /// Open files: the sizes of their tables.
+    pub open_files: Option<u64>,
+    /// What was read and written, by device.
+    pub io: Option<Vec<DeviceTransfers>>,
+    /// What is read and written at present, in bytes of a second.
+    pub io_rate: Option<(u64, u64)>,
     /// Whatever else the kernel accounts, under its own names.
     pub raw: BTreeMap<String, u64>,
 }
@@ -37,6 +43,19 @@ pub struct CpuTime {
     pub user: Duration,
     /// In the kernel; zero where the kernel does not tell them apart.
     pub system: Duration,
+}
+
+/// What was read from and written to a device, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceTransfers {
+    /// Its major number.
+    pub major: u64,
+    /// Its minor number.
+    pub minor: u64,
+    /// Read.
+    pub read: u64,
+    /// Written.
+    pub written: u64,
 }
 
 /// What a CPU limit did.
@@ -69,6 +88,8 @@ pub struct ProcessView {
     pub children: CpuTime,
     /// Its resident memory, in bytes; what it shares counts for each who shares it.
     pub resident: u64,
+    /// How many files it has open, where the kernel tells.
+    pub open_files: Option<u64>,
     /// Its arguments, or its name in brackets where it has none.
     pub command: String,
 }

@@ -10,9 +10,10 @@ use runj::plan::{Place, Plan, facts, process, text};
 use runj::sys::jail::{HostFacts, ParamValue, System};
 use serde_json::Value;
 
-/// The systems that a bundle is planned for: a plain FreeBSD, one that accounts, the emulation.
-pub fn systems() -> [HostFacts; 3] {
-    [facts::freebsd14(), HostFacts { racct: true, ..facts::freebsd14() }, facts::linux()]
+/// The systems that a bundle is planned for: FreeBSD and the emulation, as they are and with accounting.
+pub fn systems() -> [HostFacts; 4] {
+    let accounts = |facts: HostFacts| HostFacts { racct: true, ..facts };
+    [facts::freebsd14(), accounts(facts::freebsd14()), facts::linux(), accounts(facts::linux())]
 }
 
 /// Plans the bytes of a bundle for every system, and checks what comes out; returns how many plans there are.
@@ -197,10 +198,13 @@ fn check_commands(text: &str) {
     let mut quoted = false;
     let mut line_is_comment = false;
     let mut line_starts = true;
+    let mut redirects = false;
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         if line_starts && !quoted {
             line_is_comment = character == '#';
+            // Of the commands, `echo` alone writes a file.
+            redirects = character == 'e';
         }
         line_starts = character == '\n';
         if line_is_comment {
@@ -210,6 +214,7 @@ fn check_commands(text: &str) {
             '\'' => quoted = !quoted,
             _ if quoted => {}
             '\n' | ' ' => {}
+            '>' if redirects => redirects = false,
             '\\' => drop(characters.next()),
             other => {
                 assert!(other.is_ascii_alphanumeric() || "_-./=,:@%+".contains(other), "unquoted {other:?} in {text}");

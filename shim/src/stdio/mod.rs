@@ -7,9 +7,13 @@ pub mod logger;
 pub mod open;
 pub mod terminal;
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::sys::ffi;
 
 /// The streams of a process, as requested.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +26,23 @@ pub struct Streams {
     pub stderr: String,
     /// Whether they belong to a terminal.
     pub terminal: bool,
+}
+
+/// How long a client may read nothing of what a process has left before the process's end is told all the same.
+const UNREAD: Duration = Duration::from_secs(1);
+
+/// Waits until clients have read all that is in these FIFOs. One that is told of the end closes its own ends at once, as
+/// ctr does, and what it has not read by then would be lost.
+pub async fn until_read(outputs: &[File]) {
+    let unread = || outputs.iter().map(|output| ffi::unread(output.as_fd()).unwrap_or(0)).sum();
+    let (mut left, mut since) = (unread(), Instant::now());
+    while left > 0 && since.elapsed() < UNREAD {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let now: i32 = unread();
+        if now != left {
+            (left, since) = (now, Instant::now());
+        }
+    }
 }
 
 /// One stream.

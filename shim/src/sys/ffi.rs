@@ -87,6 +87,13 @@ pub fn set_window_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> nix
     Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
 }
 
+/// How many bytes of a pipe nobody has read yet.
+pub fn unread(pipe: BorrowedFd<'_>) -> nix::Result<i32> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes a number, which lives until the call returns.
+    Errno::result(unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut count) }).map(|_| count)
+}
+
 /// Makes this process the reaper of its descendants (procctl(2)).
 #[cfg(target_os = "freebsd")]
 pub fn acquire_reaper() -> nix::Result<()> {

@@ -9,6 +9,9 @@ use super::{MountRequest, ffi};
 /// Where containerd keeps what lives until the next boot.
 pub const STATE_DIRECTORY: &str = "/var/run/containerd";
 
+/// Whether the kernel tells how many processes it killed because memory was short.
+pub const COUNTS_MEMORY_KILLS: bool = false;
+
 /// How often a mount is tried that the kernel refuses to avoid a deadlock with another one (`EDEADLK`).
 const TRIES: u32 = 5;
 

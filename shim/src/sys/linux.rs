@@ -10,6 +10,9 @@ use super::MountRequest;
 /// Where containerd keeps what lives until the next boot.
 pub const STATE_DIRECTORY: &str = "/run/containerd";
 
+/// Whether the kernel tells how many processes it killed because memory was short.
+pub const COUNTS_MEMORY_KILLS: bool = true;
+
 /// The longest text of options that the kernel takes: a page with its NUL.
 const MAX_DATA: usize = 4095;
 

@@ -12,7 +12,7 @@ mod imp;
 #[path = "linux.rs"]
 mod imp;
 
-pub use imp::{STATE_DIRECTORY, become_reaper, mount, unmount, unmount_now};
+pub use imp::{COUNTS_MEMORY_KILLS, STATE_DIRECTORY, become_reaper, mount, unmount, unmount_now};
 
 /// A mount of a root file system, as containerd describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

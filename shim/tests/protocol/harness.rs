@@ -87,6 +87,9 @@ fn describe(any: &Any) -> String {
     if let Some(event) = read::<event::TaskPaused>(any) {
         return event.container_id;
     }
+    if let Some(event) = read::<event::TaskOOM>(any) {
+        return event.container_id;
+    }
     read::<event::TaskResumed>(any).unwrap().container_id
 }
 

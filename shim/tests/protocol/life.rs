@@ -176,6 +176,37 @@ fn processes_figures_and_limits_are_runjs() {
     });
 }
 
+/// Once for each time, and before the end that it explains; not where the kernel does not tell.
+#[cfg(target_os = "linux")]
+#[test]
+fn want_of_memory_is_told() {
+    run(async {
+        let bench = Bench::start("exec sleep 1000").await;
+        bench.create().await;
+        bench.start_process("").await.unwrap();
+        bench.exec("e1", "kill -KILL $$").await.unwrap();
+        bench.start_process("e1").await.unwrap();
+        bench.wait("e1").await;
+        let kills = bench.path("state/tests/c1/kills");
+        for (exec, count) in [("e2", "2"), ("e3", "2")] {
+            std::fs::write(&kills, count).unwrap();
+            bench.exec(exec, "kill -KILL $$").await.unwrap();
+            bench.start_process(exec).await.unwrap();
+            bench.wait(exec).await;
+        }
+        std::fs::write(&kills, "3").unwrap();
+        bench.kill("", libc::SIGKILL).await.unwrap();
+        bench.wait("").await;
+        let mut expected = vec!["create c1 out", "start c1"];
+        expected.extend(["exec-added e1", "exec-started e1", "exit e1 137"]);
+        expected.extend(["exec-added e2", "exec-started e2", "oom c1", "exit e2 137"]);
+        expected.extend(["exec-added e3", "exec-started e3", "exit e3 137", "oom c1", "exit c1 137"]);
+        bench.heard(&expected).await;
+        bench.delete("").await.unwrap();
+        bench.shutdown().await;
+    });
+}
+
 #[test]
 fn events_wait_for_containerd() {
     run(async {

@@ -4,7 +4,7 @@
 set -eu
 printf '%s\n' "$*" >>"$CALLS"
 
-root="" log="" pid_file="" bundle=. process="" all=""
+root="" log="" pid_file="" bundle=. process="" all="" kills=""
 say() { [ -z "$log" ] || printf '{"level":"error","msg":"%s","time":""}\n' "$1" >>"$log"; echo "runj: $1" >&2; exit 1; }
 verb=""
 while [ $# -gt 0 ]; do
@@ -17,6 +17,7 @@ while [ $# -gt 0 ]; do
         --process) process=$2; shift ;;
         --pid) only=$2; shift ;;
         --all) all=yes ;;
+        --oom) kills=yes ;;
         --resources | --stats | --detach | --force | -) [ "$1" != --resources ] || shift ;;
         *) if [ -z "$verb" ]; then verb=$1; else break; fi ;;
     esac
@@ -61,7 +62,13 @@ case $verb in
         if [ -n "$all" ]; then signal $(cat "$state/pids"); else signal "${only:-$(cat "$state/init")}"; fi
         ;;
     ps) printf '[%s]\n' "$(tr '\n' ',' <"$state/pids" | sed 's/,$//')" ;;
-    events) echo '{"type":"stats","data":{"pids":{"current":3},"memory":{"usage":{"usage":4096}}}}' ;;
+    events)
+        if [ -n "$kills" ]; then
+            printf '{"id":"%s","oomKills":%s}\n' "$id" "$(cat "$state/kills" 2>/dev/null || echo null)"
+        else
+            echo '{"type":"stats","data":{"pids":{"current":3},"memory":{"usage":{"usage":4096}}}}'
+        fi
+        ;;
     update) cat >"$state/resources" ;;
     pause | resume) ;;
     delete)

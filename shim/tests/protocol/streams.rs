@@ -49,6 +49,26 @@ fn a_client_that_reads_late_gets_everything() {
     });
 }
 
+/// ctr stops reading when it hears of the end.
+#[test]
+fn the_end_is_told_when_a_slow_client_has_read() {
+    run(async {
+        let bench = Bench::start("echo the last line").await;
+        let mut out = reader(&bench, "out");
+        bench.create().await;
+        bench.start_process("").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let told = bench.heard.lines();
+        assert!(!told.iter().any(|event| event.starts_with("exit")), "{told:?}");
+        let mut buffer = [0; 100];
+        let count = out.read(&mut buffer).unwrap();
+        assert_eq!(&buffer[..count], b"the last line\n");
+        assert_eq!(bench.wait("").await, 0);
+        bench.delete("").await.unwrap();
+        bench.shutdown().await;
+    });
+}
+
 #[test]
 fn more_than_a_pipe_holds() {
     run(async {

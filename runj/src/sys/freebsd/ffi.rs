@@ -2,6 +2,7 @@
 //! answer or its number comes out.
 #![allow(unsafe_code)]
 
+mod file;
 mod net;
 mod process;
 
@@ -13,6 +14,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
+pub use file::*;
 pub use net::*;
 pub use process::*;
 
@@ -141,6 +143,16 @@ unsafe extern "C" {
     fn rctl_remove_rule(inbuf: *const c_char, inlen: usize, outbuf: *mut c_char, outlen: usize) -> c_int;
 }
 
+unsafe extern "C" {
+    fn modfind(name: *const c_char) -> c_int;
+}
+
+/// modfind(2): whether the kernel has a module of this name.
+pub fn module_find(name: &CStr) -> bool {
+    // SAFETY: the name is a C string.
+    unsafe { modfind(name.as_ptr()) >= 0 }
+}
+
 /// rctl_add_rule(2).
 pub fn rule_add(rule: &CStr) -> nix::Result<()> {
     let bytes = rule.to_bytes_with_nul();
@@ -220,12 +232,9 @@ pub fn mounts() -> nix::Result<Vec<Mounted>> {
 /// sysctl(3): the bytes of a value, however long it is.
 pub fn sysctl(mib: &[c_int]) -> nix::Result<Vec<u8>> {
     let count = c_uint::try_from(mib.len()).map_err(|_| Errno::EINVAL)?;
+    // Room for a `struct kinfo_proc`, so that most values take one call.
+    let mut length = 2048;
     loop {
-        let mut length = 0;
-        // SAFETY: with no buffer it only says the length.
-        Errno::result(unsafe { libc::sysctl(mib.as_ptr(), count, ptr::null_mut(), &raw mut length, ptr::null(), 0) })?;
-        // What grows between the two calls, a list of processes, finds some room.
-        length += length / 8 + 16;
         let mut value: Vec<u8> = vec![0; length];
         let buffer = value.as_mut_ptr().cast::<c_void>();
         // SAFETY: the buffer has `length` bytes; the names are an array of `count` numbers.
@@ -238,6 +247,10 @@ pub fn sysctl(mib: &[c_int]) -> nix::Result<Vec<u8>> {
                 return Ok(value);
             }
         }
+        // SAFETY: with no buffer it only says the length.
+        Errno::result(unsafe { libc::sysctl(mib.as_ptr(), count, ptr::null_mut(), &raw mut length, ptr::null(), 0) })?;
+        // What grows between the two calls, a list of processes, finds some room.
+        length += length / 8 + 16;
     }
 }
 

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::chdir;
 
-use super::ffi::{self, Options};
-use super::{Host, rctl};
+use super::ffi::{self, Options, Refusal};
+use super::{Host, examine, rctl};
 use crate::id::Jid;
-use crate::sys::jail::{HostFacts, JailParams, JailView, Limits, ParamValue, System};
+use crate::sys::examination::Examination;
+use crate::sys::jail::{HostFacts, JailParams, JailView, ParamValue, System};
+use crate::sys::limit::Limits;
 use crate::sys::usage::Usage;
 use crate::sys::{Jails, Processes, Result, SysError};
 
@@ -24,14 +26,21 @@ impl Jails for Host {
         let failed = |name: &'static str| move |errno| SysError::new(format!("sysctl {name}"), errno);
         let osreldate = ffi::sysctl_int(c"kern.osreldate").map_err(failed("kern.osreldate"))?;
         let params = ffi::sysctl_names(c"security.jail.param").map_err(failed("security.jail.param"))?;
-        // A kernel built without it has no such name.
-        let racct = ffi::sysctl_value(c"kern.racct.enable").is_ok_and(|value| value.iter().any(|byte| *byte != 0));
         Ok(HostFacts {
             system: System::Freebsd,
             osreldate: osreldate.try_into().unwrap_or(0),
             jail_params: params.into_iter().collect(),
-            racct,
+            racct: false,
         })
+    }
+
+    fn examine(&self) -> Result<Examination> {
+        examine::examine(self)
+    }
+
+    fn accounts(&self) -> Result<bool> {
+        // A kernel built without it has no such name.
+        Ok(ffi::sysctl_value(c"kern.racct.enable").is_ok_and(|value| value.iter().any(|byte| *byte != 0)))
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {
@@ -115,7 +124,11 @@ impl Jails for Host {
         Ok(())
     }
 
-    fn limits_remove(&self, jail: &str, _limits: &Limits) -> Result<()> {
+    fn limits_missing(&self, _limits: &Limits) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
+    fn limits_remove(&self, jail: &str, _limits: &Limits, _made: &[PathBuf]) -> Result<()> {
         rctl::remove(jail)
     }
 }
@@ -135,6 +148,12 @@ fn set(operation: String, params: &JailParams, flags: i32, jid: Option<Jid>) -> 
     }
     match options.jail_set(flags) {
         Ok(jid) => Ok(Jid(jid)),
+        Err(Refusal { errno: Errno::EPERM, message })
+            if ffi::sysctl_int(c"security.jail.jailed").is_ok_and(|n| n != 0) =>
+        {
+            let message = format!("{message} (this is a jail itself: runj doctor says what it may not)");
+            Err(SysError::with_message(operation, Errno::EPERM, message))
+        }
         Err(refusal) => Err(SysError::with_message(operation, refusal.errno, refusal.message)),
     }
 }

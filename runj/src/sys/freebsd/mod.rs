@@ -1,6 +1,7 @@
 //! FreeBSD: the kernel itself, by system calls alone.
 
 mod devfs;
+mod examine;
 mod ffi;
 mod inside;
 mod interfaces;
@@ -9,10 +10,13 @@ mod mounts;
 mod processes;
 mod rctl;
 
+use std::ffi::OsStr;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use super::jail::System;
+use super::{Installed, Result, SysError};
 
 /// Where the state lives if nobody says otherwise.
 pub const DEFAULT_STATE_ROOT: &str = "/var/run/runj";
@@ -26,6 +30,22 @@ pub const SYSTEM: System = System::Freebsd;
 /// The first real-time signal (`SIGRTMIN`).
 pub fn realtime_minimum() -> i32 {
     65
+}
+
+/// What is installed here.
+pub fn installed() -> Result<Option<Installed>> {
+    let text = |name: &'static std::ffi::CStr| {
+        let value = ffi::sysctl_value(name)
+            .map_err(|errno| SysError::new(format!("sysctl {}", name.to_string_lossy()), errno))?;
+        Ok(String::from_utf8_lossy(&value).trim_end_matches('\0').to_owned())
+    };
+    let (machine, arch) = (text(c"hw.machine")?, text(c"hw.machine_arch")?);
+    Ok(Some(Installed { machine, arch, release: text(c"kern.osrelease")? }))
+}
+
+/// Sets the flags of a file without following it; true, since there are flags here.
+pub(super) fn set_file_flags(directory: BorrowedFd<'_>, name: &OsStr, flags: u32) -> nix::Result<bool> {
+    ffi::set_file_flags(directory, name, flags).map(|()| true)
 }
 
 /// Closes a range of descriptors in one call; false if this kernel cannot.

@@ -264,7 +264,10 @@ fn flags(flags: MountFlags) -> i32 {
 fn hint(errno: Errno, request: &MountRequest) -> Option<String> {
     match (errno, request.fstype.as_str()) {
         (Errno::EDEADLK, "nullfs") => Some("the source is mounted there already".into()),
-        (Errno::ENODEV, fstype) => Some(format!("the kernel has no {fstype}: kldload {fstype}")),
+        (Errno::ENODEV, fstype) => Some(format!("the kernel has no {fstype}: kldload {fstype} (see runj doctor)")),
+        (Errno::EPERM, fstype) if ffi::sysctl_int(c"security.jail.jailed").is_ok_and(|jailed| jailed != 0) => {
+            Some(format!("this is a jail that may not mount {fstype}: runj doctor says what it lacks"))
+        }
         (Errno::ENOTDIR, "nullfs") if super::osreldate() < FILES_ON_FILES => {
             Some("a file is mounted on a file since FreeBSD 13.2; before, on a directory".into())
         }

@@ -138,6 +138,7 @@ fn view(process: &Process, identity: ProcessIdentity, now: Duration) -> ProcessV
         cpu: cpu(process.cpu),
         children: cpu(process.children),
         resident: u64::try_from(process.resident).unwrap_or(0).saturating_mul(page),
+        open_files: ffi::open_files(process.pid),
         command: command_line(&ffi::arguments(process.pid), &process.name()),
     }
 }

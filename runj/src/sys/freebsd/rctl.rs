@@ -7,12 +7,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::ffi;
-use crate::sys::jail::Limits;
+use crate::sys::limit::{Limits, Rule};
 use crate::sys::usage::{CpuTime, Usage};
 use crate::sys::{Result, SysError};
 
 pub(super) fn add(jail: &str, limits: &Limits) -> Result<()> {
-    for rule in rules(limits) {
+    for rule in limits.as_rules() {
         let rule = format!("jail:{jail}:{rule}");
         ffi::c_string(&rule).and_then(|text| ffi::rule_add(&text)).map_err(|errno| refused(&rule, errno))?;
     }
@@ -30,9 +30,9 @@ pub(super) fn replace(jail: &str, old: &Limits, new: &Limits) -> Result<()> {
 
 /// `RESOURCE:ACTION` of the old rules that no new one replaces.
 fn dropped(old: &Limits, new: &Limits) -> Vec<String> {
-    let subject = |rule: String| rule.split_once('=').map_or(rule.clone(), |(subject, _)| subject.to_owned());
-    let kept: Vec<String> = rules(new).into_iter().map(subject).collect();
-    rules(old).into_iter().map(subject).filter(|subject| !kept.contains(subject)).collect()
+    let subjects = |limits: &Limits| limits.as_rules().iter().map(Rule::subject).collect::<Vec<_>>();
+    let kept = subjects(new);
+    subjects(old).into_iter().filter(|subject| !kept.contains(subject)).collect()
 }
 
 pub(super) fn remove(jail: &str) -> Result<()> {
@@ -64,6 +64,8 @@ fn parse_usage(text: &str) -> Usage {
         memory: value("memoryuse"),
         swap: value("swapuse"),
         processes: value("maxproc"),
+        open_files: value("openfiles"),
+        io_rate: value("readbps").zip(value("writebps")),
         raw,
         ..Usage::default()
     }
@@ -83,23 +85,10 @@ fn refused(rule: &str, errno: Errno) -> SysError {
         Errno::ENOSYS => SysError::with_message(
             operation,
             errno,
-            "the kernel does not account resources: set kern.racct.enable=1 in /boot/loader.conf and reboot",
+            "the kernel accounts no resources: set kern.racct.enable=1 in /boot/loader.conf and reboot",
         ),
         _ => SysError::new(operation, errno),
     }
-}
-
-/// The rules of rctl(8), without their subject. Memory cannot be denied (resident memory has no `deny`), so its limit
-/// kills; the CPU limit is in percent of one processor.
-fn rules(limits: &Limits) -> Vec<String> {
-    let mut rules = limits.rules.clone();
-    rules.extend(limits.memory.map(|bytes| format!("memoryuse:sigkill={bytes}")));
-    rules.extend(limits.pids.map(|count| format!("maxproc:deny={count}")));
-    rules.extend(limits.cpu.map(|(quota, period)| {
-        let percent = quota.saturating_mul(100).checked_div(period).unwrap_or(0);
-        format!("pcpu:deny={}", percent.max(1))
-    }));
-    rules
 }
 
 #[cfg(test)]
@@ -107,32 +96,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_rules() {
-        let limits = Limits {
-            rules: vec!["openfiles:deny=64".into()],
-            memory: Some(1 << 20),
-            pids: Some(7),
-            cpu: Some((150_000, 100_000)),
-            ..Limits::default()
-        };
-        let expected = ["openfiles:deny=64", "memoryuse:sigkill=1048576", "maxproc:deny=7", "pcpu:deny=150"];
-        assert_eq!(rules(&limits), expected);
-        assert_eq!(rules(&Limits { cpu: Some((1, 100_000)), ..Limits::default() }), ["pcpu:deny=1"]);
-    }
-
-    #[test]
     fn what_is_not_replaced_is_dropped() {
         let old = Limits { memory: Some(5), pids: Some(7), ..Limits::default() };
-        let new = Limits { memory: Some(6), rules: vec!["pcpu:log=5".into()], ..Limits::default() };
+        let new = Limits { memory: Some(6), rules: vec!["pcpu:log=5".parse().unwrap()], ..Limits::default() };
         assert_eq!(dropped(&old, &new), ["maxproc:deny"]);
         assert_eq!(dropped(&new, &old), ["pcpu:log"]);
     }
 
     #[test]
     fn an_account_is_read() {
-        let usage = parse_usage("cputime=3,datasize=0,memoryuse=4096,maxproc=2,swapuse=0,pcpu=12");
+        let usage =
+            parse_usage("cputime=3,memoryuse=4096,maxproc=2,openfiles=20,swapuse=0,pcpu=12,readbps=5,writebps=6");
         assert_eq!(usage.cpu.map(|cpu| cpu.total), Some(Duration::from_secs(3)));
         assert_eq!((usage.memory, usage.processes, usage.raw["pcpu"]), (Some(4096), Some(2), 12));
+        assert_eq!((usage.open_files, usage.io_rate), (Some(20), Some((5, 6))));
         assert_eq!(parse_usage(""), Usage::default());
     }
 }

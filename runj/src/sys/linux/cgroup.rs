@@ -9,7 +9,8 @@ use nix::errno::Errno;
 use nix::sys::statfs::{FsType, statfs};
 
 use super::registry::errno;
-use crate::sys::jail::Limits;
+use crate::sys::examination::Cgroups;
+use crate::sys::limit::Limits;
 use crate::sys::{Result, SysError};
 
 /// Where cgroups are mounted.
@@ -33,8 +34,8 @@ pub(super) enum Layout {
     Split(Vec<(&'static str, PathBuf)>),
 }
 
-/// The controllers that are used; the first three carry limits, cpuacct statistics.
-const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
+/// The controllers that are used; the first three carry limits, the others figures.
+const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuacct", "blkio"];
 
 /// How they are mounted here; none if they are not.
 pub(super) fn layout() -> Option<Layout> {
@@ -48,6 +49,23 @@ pub(super) fn layout() -> Option<Layout> {
         .filter(|(_, tree)| tree.join("cgroup.procs").exists())
         .collect();
     (!trees.is_empty()).then_some(Layout::Split(trees))
+}
+
+/// What `doctor` says of them.
+pub fn examine() -> Option<Cgroups> {
+    const LIMITING: [&str; 3] = ["memory", "pids", "cpu"];
+    let layout = layout()?;
+    let missing = match &layout {
+        Layout::Unified(root) => {
+            let known = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+            LIMITING.into_iter().filter(|name| !known.split_whitespace().any(|word| word == *name)).collect()
+        }
+        Layout::Split(trees) => {
+            LIMITING.into_iter().filter(|name| !trees.iter().any(|(known, _)| known == name)).collect()
+        }
+    };
+    let version = if matches!(layout, Layout::Unified(_)) { 2 } else { 1 };
+    Some(Cgroups { version, writable: is_available(), missing })
 }
 
 /// Whether cgroups can be made.
@@ -133,6 +151,18 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> SysError {
     move |error| SysError::new(operation.clone(), errno(&error))
 }
 
+/// The directories of the cgroup that do not exist, parents first.
+pub fn missing(limits: &Limits) -> Result<Vec<PathBuf>> {
+    let (Some(group), Some(layout)) = (group(limits)?, layout()) else { return Ok(Vec::new()) };
+    let below = |tree: &&Path| {
+        let tree = tree.to_path_buf();
+        let mut parts: Vec<_> = group.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+        parts.reverse();
+        parts.into_iter().map(move |part| tree.join(part)).collect::<Vec<_>>()
+    };
+    Ok(layout.trees().iter().flat_map(below).filter(|directory| !directory.exists()).collect())
+}
+
 /// Makes the cgroup, unless it is there, and sets its limits.
 pub fn add(limits: &Limits) -> Result<()> {
     check_rules(limits)?;
@@ -195,8 +225,9 @@ fn check_rules(limits: &Limits) -> Result<()> {
     if limits.rules.is_empty() {
         return Ok(());
     }
+    let rules: Vec<String> = limits.rules.iter().map(ToString::to_string).collect();
     let words = "Linux has no rctl; use memory, pids or cpu";
-    Err(SysError::with_message(format!("rctl {}", limits.rules.join(" ")), Errno::EOPNOTSUPP, words))
+    Err(SysError::with_message(format!("rctl {}", rules.join(" ")), Errno::EOPNOTSUPP, words))
 }
 
 /// Version 2: hands the controllers down to the group's parents. Where that cannot be, the limit's file is missing,
@@ -204,7 +235,7 @@ fn check_rules(limits: &Limits) -> Result<()> {
 fn delegate(root: &Path, group: &Path) {
     let parents: Vec<_> = group.ancestors().skip(1).collect();
     for parent in parents.into_iter().rev() {
-        for controller in ["memory", "pids", "cpu"] {
+        for controller in ["memory", "pids", "cpu", "io"] {
             let _ = fs::write(root.join(parent).join("cgroup.subtree_control"), format!("+{controller}"));
         }
     }
@@ -231,8 +262,8 @@ pub fn join(limits: &Limits) -> Result<()> {
 }
 
 /// Removes the cgroup and those below it; absence is success. Its processes are dead by then, but the kernel may
-/// need a moment to see it.
-pub fn remove(limits: &Limits) -> Result<()> {
+/// need a moment to see it. Of what else was made for it, that which holds no other cgroup goes too.
+pub fn remove(limits: &Limits, made: &[PathBuf]) -> Result<()> {
     let Some(group) = group(limits)? else { return Ok(()) };
     let Some(layout) = layout() else { return Ok(()) };
     let deadline = Instant::now() + PATIENCE;
@@ -246,6 +277,13 @@ pub fn remove(limits: &Limits) -> Result<()> {
                 }
                 Err(error) => return Err(failed(&directory)(error)),
             }
+        }
+    }
+    for directory in made.iter().rev() {
+        match fs::remove_dir(directory) {
+            Ok(()) => {}
+            Err(error) if matches!(errno(&error), Errno::ENOENT | Errno::EBUSY | Errno::ENOTEMPTY) => {}
+            Err(error) => return Err(failed(directory)(error)),
         }
     }
     Ok(())
@@ -306,10 +344,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_applied_is_named() {
-        let rules = Limits { rules: vec!["memoryuse:deny=1".into()], ..Limits::default() };
-        assert!(add(&rules).unwrap_err().to_string().contains("memoryuse:deny=1"));
+        let rules = Limits { rules: vec!["openfiles:deny=1".parse().unwrap()], ..Limits::default() };
+        assert!(add(&rules).unwrap_err().to_string().contains("openfiles:deny=1"));
         let unnamed = Limits { pids: Some(1), ..Limits::default() };
         assert!(add(&unnamed).unwrap_err().to_string().starts_with("pids limit: "));
         assert_eq!(add(&Limits::default()), Ok(()));
+        assert_eq!(missing(&Limits::default()), Ok(vec![]));
     }
 }

@@ -16,9 +16,11 @@ use nix::unistd::{Pid, chdir, pivot_root};
 use super::keeper::{Keeper, Task};
 use super::params::{self, Refusal, Space, Wanted};
 use super::registry::{Claim, Jail};
-use super::{Host, capabilities, cgroup, ffi, filesystem, interfaces, namespaces, processes, usage};
+use super::{Host, capabilities, cgroup, examine, ffi, filesystem, interfaces, namespaces, processes, usage};
 use crate::id::Jid;
-use crate::sys::jail::{HostFacts, JailParams, JailView, Limits, System};
+use crate::sys::examination::Examination;
+use crate::sys::jail::{HostFacts, JailParams, JailView, System};
+use crate::sys::limit::Limits;
 use crate::sys::usage::Usage;
 use crate::sys::{Jails, Result, SysError};
 
@@ -181,7 +183,15 @@ fn take_root(jail: &Jail, root: &Path) -> nix::Result<()> {
 impl Jails for Host {
     fn facts(&self) -> Result<HostFacts> {
         let jail_params: BTreeSet<String> = params::known().map(str::to_owned).collect();
-        Ok(HostFacts { system: System::Linux, osreldate: 0, jail_params, racct: cgroup::is_available() })
+        Ok(HostFacts { system: System::Linux, osreldate: 0, jail_params, racct: false })
+    }
+
+    fn examine(&self) -> Result<Examination> {
+        examine::examine()
+    }
+
+    fn accounts(&self) -> Result<bool> {
+        Ok(cgroup::is_available())
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {
@@ -272,7 +282,11 @@ impl Jails for Host {
         cgroup::join(limits)
     }
 
-    fn limits_remove(&self, _jail: &str, limits: &Limits) -> Result<()> {
-        cgroup::remove(limits)
+    fn limits_missing(&self, limits: &Limits) -> Result<Vec<PathBuf>> {
+        cgroup::missing(limits)
+    }
+
+    fn limits_remove(&self, _jail: &str, limits: &Limits, made: &[PathBuf]) -> Result<()> {
+        cgroup::remove(limits, made)
     }
 }

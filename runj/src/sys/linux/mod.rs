@@ -6,6 +6,7 @@
 mod capabilities;
 mod cgroup;
 mod devfs;
+mod examine;
 mod ffi;
 mod filesystem;
 mod interfaces;
@@ -21,13 +22,14 @@ mod usage;
 mod views;
 
 use std::cell::OnceCell;
-use std::os::fd::OwnedFd;
+use std::ffi::OsStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use super::jail::System;
-use super::{Result, SysError};
+use super::{Installed, Result, SysError};
 use crate::id::Jid;
 use registry::{Jail, Registry};
 
@@ -43,6 +45,17 @@ pub const SYSTEM: System = System::Linux;
 /// The first real-time signal that the C library leaves to programs.
 pub fn realtime_minimum() -> i32 {
     libc::SIGRTMIN()
+}
+
+/// No FreeBSD runs here.
+pub fn installed() -> Result<Option<Installed>> {
+    Ok(None)
+}
+
+/// False: file flags are FreeBSD's.
+#[allow(clippy::unnecessary_wraps)]
+pub(super) fn set_file_flags(_: BorrowedFd<'_>, _: &OsStr, _: u32) -> nix::Result<bool> {
+    Ok(false)
 }
 
 /// Closes a range of descriptors by close_range(2); false if the kernel lacks it.

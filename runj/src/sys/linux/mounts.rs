@@ -281,7 +281,14 @@ mod tests {
     fn kernel(root: &Path, path: &str) -> nix::Result<Found> {
         let root = std::fs::File::open(root).unwrap();
         let how = OpenHow::new().flags(OFlag::O_PATH).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        fstat(openat2(root, path, how)?).map(|status| (status.st_dev, status.st_ino))
+        // openat2(2): anything that is renamed or mounted on the machine meanwhile may make it give up at a `..`.
+        let found = loop {
+            match openat2(&root, path, how) {
+                Err(Errno::EAGAIN) => {}
+                other => break other?,
+            }
+        };
+        fstat(found).map(|status| (status.st_dev, status.st_ino))
     }
 
     fn ours(root: &Path, path: &str) -> Result<Option<Found>> {

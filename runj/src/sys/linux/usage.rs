@@ -8,8 +8,8 @@ use nix::errno::Errno;
 
 use super::cgroup::{self, Layout};
 use super::views;
-use crate::sys::jail::Limits;
-use crate::sys::usage::{CpuTime, Throttling, Usage};
+use crate::sys::limit::Limits;
+use crate::sys::usage::{CpuTime, DeviceTransfers, Throttling, Usage};
 use crate::sys::{Result, SysError};
 
 /// The account of the cgroup; empty if there is none.
@@ -57,6 +57,36 @@ fn throttling(table: &BTreeMap<String, u64>, time: &str, unit: fn(u64) -> Durati
     })
 }
 
+/// A line of `io.stat`: `8:0 rbytes=1 wbytes=2 …`.
+fn device_unified(line: &str) -> Option<DeviceTransfers> {
+    let (device, rest) = line.split_once(' ')?;
+    let (major, minor) = device.split_once(':')?;
+    let of = |key: &str| rest.split(' ').find_map(|word| word.strip_prefix(key)?.parse().ok()).unwrap_or(0);
+    let (major, minor) = (major.parse().ok()?, minor.parse().ok()?);
+    Some(DeviceTransfers { major, minor, read: of("rbytes="), written: of("wbytes=") })
+}
+
+/// Lines of a device, an operation and bytes: `8:0 Read 1`.
+fn devices_split(text: &str) -> Vec<DeviceTransfers> {
+    let mut devices: Vec<DeviceTransfers> = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let &[device, operation, bytes] = words.as_slice() else { continue };
+        let Some((major, minor)) = device.split_once(':') else { continue };
+        let (Ok(major), Ok(minor), Ok(bytes)) = (major.parse(), minor.parse(), bytes.parse()) else { continue };
+        if !devices.iter().any(|known| (known.major, known.minor) == (major, minor)) {
+            devices.push(DeviceTransfers { major, minor, read: 0, written: 0 });
+        }
+        let known = devices.iter_mut().find(|known| (known.major, known.minor) == (major, minor));
+        match (known, operation) {
+            (Some(known), "Read") => known.read = bytes,
+            (Some(known), "Write") => known.written = bytes,
+            _ => {}
+        }
+    }
+    devices
+}
+
 fn unified(files: &Files) -> Usage {
     let cpu = files.table("cpu.stat");
     let micros = |name: &str| cpu.get(name).map(|count| Duration::from_micros(*count));
@@ -74,7 +104,9 @@ fn unified(files: &Files) -> Usage {
         memory_kills: events.get("oom_kill").copied(),
         swap: files.number("memory.swap.current"),
         processes: files.number("pids.current"),
+        io: files.text("io.stat").map(|text| text.lines().filter_map(device_unified).collect()),
         raw: files.table("memory.stat"),
+        ..Usage::default()
     }
 }
 
@@ -97,7 +129,9 @@ fn split(files: &dyn Fn(&'static str) -> Files, ticks: u64) -> Usage {
         memory_kills: memory.table("memory.oom_control").get("oom_kill").copied(),
         swap: with_swap.zip(used).map(|(both, memory)| both.saturating_sub(memory)),
         processes: files("pids").number("pids.current"),
+        io: files("blkio").text("blkio.throttle.io_service_bytes_recursive").map(|text| devices_split(&text)),
         raw: memory.table("memory.stat"),
+        ..Usage::default()
     }
 }
 
@@ -114,6 +148,10 @@ mod tests {
         (directory, files)
     }
 
+    fn device(major: u64, minor: u64, read: u64, written: u64) -> DeviceTransfers {
+        DeviceTransfers { major, minor, read, written }
+    }
+
     #[test]
     fn version_2() {
         let (_directory, files) = files(&[
@@ -125,10 +163,12 @@ mod tests {
             ("memory.events", "low 0\nmax 7\noom_kill 1\n"),
             ("memory.stat", "anon 5\n"),
             ("pids.current", "2\n"),
+            ("io.stat", "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n254:1 rbytes=5 wbytes=6\n"),
         ]);
         let usage = unified(&files);
         assert_eq!(usage.cpu.unwrap().total, Duration::from_micros(30));
         assert_eq!(usage.throttling.unwrap().throttled, 3);
+        assert_eq!(usage.io.clone().unwrap(), [device(8, 0, 1, 2), device(254, 1, 5, 6)]);
         assert_eq!((usage.memory, usage.memory_peak, usage.processes), (Some(4096), None, Some(2)));
         assert_eq!((usage.memory_failures, usage.memory_kills, usage.raw["anon"]), (Some(7), Some(1), 5));
     }
@@ -142,6 +182,10 @@ mod tests {
             ("memory.memsw.usage_in_bytes", "12"),
             ("memory.oom_control", "oom_kill_disable 0\noom_kill 2\n"),
             ("pids.current", "1"),
+            (
+                "blkio.throttle.io_service_bytes_recursive",
+                "8:0 Read 1\n8:0 Write 2\n8:0 Total 3\n254:1 Read 5\nTotal 8\n",
+            ),
         ];
         let (directory, _) = files(&content);
         let usage = split(&|_| Files(Some(directory.path().to_owned())), 100);
@@ -149,6 +193,7 @@ mod tests {
         assert_eq!((cpu.total, cpu.user), (Duration::from_nanos(3000), Duration::from_secs(1)));
         assert_eq!((usage.memory, usage.swap, usage.memory_kills), (Some(10), Some(2), Some(2)));
         assert_eq!(usage.throttling, None);
+        assert_eq!(usage.io.unwrap(), [device(8, 0, 1, 2), device(254, 1, 5, 0)]);
     }
 
     #[test]

@@ -59,7 +59,9 @@ pub fn views(processes: &[ProcessIdentity]) -> nix::Result<Vec<ProcessView>> {
         let read = |name: &str| std::fs::read(format!("/proc/{}/{name}", identity.pid));
         let (Ok(stat), Ok(status)) = (read("stat"), read("status")) else { continue };
         let words = read("cmdline").unwrap_or_default();
-        list.push(parse(*identity, &stat, &status, &words, units).ok_or(Errno::EBADMSG)?);
+        let view = parse(*identity, &stat, &status, &words, units).ok_or(Errno::EBADMSG)?;
+        let files = std::fs::read_dir(format!("/proc/{}/fd", identity.pid)).ok().map(|entries| entries.count() as u64);
+        list.push(ProcessView { open_files: files, ..view });
     }
     Ok(list)
 }
@@ -84,6 +86,7 @@ fn parse(identity: ProcessIdentity, stat: &[u8], status: &[u8], words: &[u8], un
         cpu: cpu(14, 15)?,
         children: cpu(16, 17)?,
         resident: field(24)?.parse::<u64>().ok()?.saturating_mul(units.page),
+        open_files: None,
         command: command_line(words, &name),
     })
 }
@@ -140,6 +143,7 @@ mod tests {
         let this = super::super::processes::own_identity().unwrap();
         let views = views(&[this]).unwrap();
         assert_eq!(views[0].identity, this);
+        assert!(views[0].open_files.unwrap() > 2);
         assert!(views[0].resident > 0 && views[0].command.contains("runj"), "{views:?}");
     }
 }

@@ -48,6 +48,12 @@ pub fn arguments(pid: i32) -> Vec<u8> {
     sysctl(&[libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_ARGS, pid]).unwrap_or_default()
 }
 
+/// How many files a process has open; none where the kernel (before 13) does not count them or the process is gone.
+pub fn open_files(pid: i32) -> Option<u64> {
+    let count = sysctl(&[libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_NFDS, pid]).ok()?;
+    u64::try_from(c_int::from_ne_bytes(count.try_into().ok()?)).ok()
+}
+
 /// The name of a terminal's device, without `/dev/` (devname(3)); none if there is none.
 pub fn terminal_name(device: libc::dev_t) -> Option<String> {
     // sys/param.h: NODEV.

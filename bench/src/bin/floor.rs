@@ -1,0 +1,142 @@
+//! The floor: what the kernel alone needs for what runj does, with nothing around it.
+//!
+//! `floor nothing` starts and ends. `floor run ROOT NET MOUNTS PROGRAM ARGS...` runs a program in new namespaces or in a jail
+//! with that root, an own network stack if NET is `vnet`, and a tmpfs on each of MOUNTS directories (`m0`, `m1`, ...) of the
+//! root. `floor read STATE` opens and reads one small file for each container below a state directory.
+#![allow(clippy::expect_used, unsafe_code)]
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What `run` is told.
+struct Run {
+    root: PathBuf,
+    vnet: bool,
+    mounts: usize,
+    program: Vec<CString>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match arguments.first().and_then(|word| word.to_str()) {
+        Some("nothing") => ExitCode::SUCCESS,
+        Some("read") if arguments.len() == 2 => read(Path::new(&arguments[1])),
+        Some("run") if arguments.len() > 4 => {
+            let text = |index: usize| arguments[index].to_string_lossy();
+            let program = arguments[4..].iter().map(|word| CString::new(word.clone().into_vec()).expect("no NUL"));
+            run(&Run {
+                root: PathBuf::from(&arguments[1]),
+                vnet: text(2) == "vnet",
+                mounts: text(3).parse().expect("MOUNTS"),
+                program: program.collect(),
+            })
+        }
+        _ => ExitCode::from(2),
+    }
+}
+
+fn read(state: &Path) -> ExitCode {
+    for entry in std::fs::read_dir(state).expect("state").flatten() {
+        let _ = std::fs::read(entry.path().join("state.json"));
+    }
+    ExitCode::SUCCESS
+}
+
+/// Waits for the child; succeeds as it does.
+fn wait(child: libc::pid_t) -> ExitCode {
+    let mut status = 0;
+    // SAFETY: a pointer to a live number.
+    let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    if waited == child && status == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Becomes the program.
+fn execute(program: &[CString]) -> ! {
+    let mut argv: Vec<_> = program.iter().map(|word| word.as_ptr()).collect();
+    argv.push(std::ptr::null());
+    let environ = [std::ptr::null()];
+    // SAFETY: both arrays end with a null pointer; the words live until the call does not return.
+    unsafe {
+        libc::execve(argv[0], argv.as_ptr(), environ.as_ptr());
+        libc::_exit(127)
+    }
+}
+
+fn c_string(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_encoded_bytes()).expect("no NUL")
+}
+
+#[cfg(target_os = "linux")]
+fn run(run: &Run) -> ExitCode {
+    let net = if run.vnet { libc::CLONE_NEWNET } else { 0 };
+    let flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWPID | net | libc::SIGCHLD;
+    // SAFETY: as fork(2), and this process has one thread.
+    let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    if child != 0 {
+        return wait(libc::pid_t::try_from(child).expect("a pid"));
+    }
+    let root = c_string(&run.root);
+    let none = std::ptr::null();
+    let mount = |source: *const libc::c_char, target: *const libc::c_char, fstype: *const libc::c_char, flags| {
+        // SAFETY: every pointer is null or a C string.
+        assert_eq!(unsafe { libc::mount(source, target, fstype, flags, std::ptr::null()) }, 0, "mount");
+    };
+    mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_SLAVE);
+    mount(root.as_ptr(), root.as_ptr(), none, libc::MS_BIND | libc::MS_REC);
+    for number in 0..run.mounts {
+        let target = c_string(&run.root.join(format!("m{number}")));
+        mount(c"tmpfs".as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0);
+    }
+    let here = c".".as_ptr();
+    // SAFETY: C strings.
+    unsafe {
+        assert_eq!(libc::chdir(root.as_ptr()), 0, "chdir");
+        assert_eq!(libc::syscall(libc::SYS_pivot_root, here, here), 0, "pivot_root");
+        assert_eq!(libc::umount2(here, libc::MNT_DETACH), 0, "umount");
+    }
+    execute(&run.program)
+}
+
+#[cfg(target_os = "freebsd")]
+fn run(run: &Run) -> ExitCode {
+    let targets: Vec<CString> = (0..run.mounts).map(|number| c_string(&run.root.join(format!("m{number}")))).collect();
+    for target in &targets {
+        vector(&[(c"fstype", Some(c"tmpfs")), (c"fspath", Some(target)), (c"from", Some(c"tmpfs"))], |parts, count| {
+            // SAFETY: `count` parts that live until the call returns.
+            assert_eq!(unsafe { libc::nmount(parts, count, 0) }, 0, "nmount");
+        });
+    }
+    // SAFETY: this process has one thread.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let root = c_string(&run.root);
+        let mut parameters = vec![(c"path", Some(root.as_c_str()))];
+        // A boolean is its name alone.
+        parameters.extend(run.vnet.then_some((c"vnet", None)));
+        vector(&parameters, |parts, count| {
+            // SAFETY: as above.
+            assert!(unsafe { libc::jail_set(parts, count, libc::JAIL_CREATE | libc::JAIL_ATTACH) } > 0, "jail_set");
+        });
+        execute(&run.program);
+    }
+    let code = wait(child);
+    for target in targets.iter().rev() {
+        // SAFETY: a C string.
+        assert_eq!(unsafe { libc::unmount(target.as_ptr(), 0) }, 0, "unmount");
+    }
+    code
+}
+
+/// Names and values as jail_set(2) and nmount(2) take them.
+#[cfg(target_os = "freebsd")]
+fn vector(pairs: &[(&std::ffi::CStr, Option<&std::ffi::CStr>)], call: impl FnOnce(*mut libc::iovec, libc::c_uint)) {
+    let part = |text: Option<&std::ffi::CStr>| libc::iovec {
+        iov_base: text.map_or(std::ptr::null_mut(), |text| text.as_ptr().cast_mut().cast()),
+        iov_len: text.map_or(0, |text| text.count_bytes() + 1),
+    };
+    let mut parts: Vec<_> = pairs.iter().flat_map(|&(name, value)| [part(Some(name)), part(value)]).collect();
+    let count = libc::c_uint::try_from(parts.len()).expect("few");
+    call(parts.as_mut_ptr(), count);
+}
