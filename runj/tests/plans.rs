@@ -122,6 +122,18 @@ fn every_property_has_an_example() {
     assert_eq!(missing, Vec::<&str>::new());
 }
 
+/// The words of the last command, as a shell reads them.
+#[test]
+fn a_shell_reads_the_words_of_the_bundle() {
+    let words = ["/bin/x", "", "it's", "'; echo no #", "$HOME `id` $(id) \\ \"", "*~", "a\nb", "-n", "ünï"];
+    let mut json = least();
+    json["process"]["args"] = json!(words);
+    let commands = text::render(&planned(&json, None, &facts::freebsd14()).0.unwrap());
+    let (_, arguments) = commands.split_once("jexec c1 ").unwrap();
+    let output = assert_cmd::Command::new("/bin/sh").arg("-c").arg(format!("printf '%s\\0' {arguments}")).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), words.map(|word| format!("{word}\0")).concat());
+}
+
 /// Limits of `runj.ext.json`, over those of `config.json`; and both on a machine where none holds.
 #[test]
 fn limits_of_both_files() {
