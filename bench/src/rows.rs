@@ -10,8 +10,8 @@ use crate::measure::{Sample, run};
 use crate::place::{MOUNTS, Place, Wish, peers};
 use crate::table::{Pairs, Table};
 
-const TRUE: &[&str] = &["/bin/true"];
-const SLEEP: &[&str] = &["/bin/sleep", "100000"];
+const TRUE: &[&str] = &["/bin/floor", "nothing"];
+const SLEEP: &[&str] = &["/bin/floor", "sleep"];
 const FLOOR: &str = "the kernel's part alone";
 const NOTHING: &str = "a program that ends at once";
 
@@ -76,7 +76,7 @@ pub fn verbs(place: &Place, table: &mut Table) -> anyhow::Result<()> {
             let of_bundle = place.of_bundle("create", "v");
             let args: &[&str] = match *name {
                 "create" => &of_bundle,
-                "exec" => &["exec", "v", "/bin/true"],
+                "exec" => &["exec", "v", "/bin/floor", "nothing"],
                 "list" => &["list"],
                 "kill" => &["kill", "v", "KILL"],
                 "delete" => {
@@ -122,7 +122,7 @@ pub fn scale(place: &Place, table: &mut Table, most: usize) -> anyhow::Result<()
             (Pairs::default(), Pairs::default(), Pairs::default(), Pairs::default());
         for _ in 0..table.rounds {
             state.push(run(place.runj(&["state", "c0"]))?, run(place.floor_nothing())?);
-            exec.push(run(place.runj(&["exec", "c0", "/bin/true"]))?, run(place.floor_nothing())?);
+            exec.push(run(place.runj(&["exec", "c0", "/bin/floor", "nothing"]))?, run(place.floor_nothing())?);
             create.push(run(place.runj(&place.of_bundle("create", "new")))?, run(place.floor_nothing())?);
             delete.push(run(place.runj(&["delete", "--force", "new"]))?, run(place.floor_nothing())?);
         }
@@ -205,7 +205,7 @@ pub fn counts(place: &Place, table: &mut Table) -> anyhow::Result<()> {
         &of_bundle,
         &["start", "t"],
         &["state", "t"],
-        &["exec", "t", "/bin/true"],
+        &["exec", "t", "/bin/floor", "nothing"],
         &["list"],
         &["kill", "t", "KILL"],
         &["delete", "--force", "t"],

@@ -472,7 +472,7 @@ complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcomma
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l name -d 'Name of the image [default: localhost/freebsd:VERSION, or localhost/freebsd:latest]' -r
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l compression -d 'Compression of the layer' -r -f -a "gzip\t'gzip, which every engine reads'
 zstd\t'zstd, for containerd 1.5 and podman 3 or newer'"
-complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l max-size -d 'Largest root file system that is accepted, decompressed' -r
+complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l max-size -d 'Largest file system that is accepted, decompressed' -r
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l root -d 'Directory for the state of containers' -r -F
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
 complete -c runj -n "__fish_runj_using_subcommand demo; and __fish_seen_subcommand_from oci-image" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'

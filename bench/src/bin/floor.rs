@@ -1,10 +1,12 @@
 //! The floor: what the kernel alone needs for what runj does, with nothing around it.
 //!
-//! `floor nothing` starts and ends. `floor run ROOT NET MOUNTS PROGRAM ARGS...` runs a program in new namespaces or in a jail
+//! `floor nothing` starts and ends; `floor sleep` does not end. `floor run ROOT NET MOUNTS PROGRAM ARGS...` runs a program in new namespaces or in a jail
 //! with that root, an own network stack if NET is `vnet`, and a tmpfs on each of MOUNTS directories (`m0`, `m1`, ...) of the
 //! root. `floor read STATE` opens and reads one small file for each container below a state directory.
 #![allow(clippy::expect_used, unsafe_code)]
 
+#[cfg(target_os = "freebsd")]
+use std::ffi::CStr;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,9 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|word| word.to_str()) {
         Some("nothing") => ExitCode::SUCCESS,
+        Some("sleep") => loop {
+            std::thread::park();
+        },
         Some("read") if arguments.len() == 2 => read(Path::new(&arguments[1])),
         Some("run") if arguments.len() > 4 => {
             let text = |index: usize| arguments[index].to_string_lossy();
@@ -103,7 +108,8 @@ fn run(run: &Run) -> ExitCode {
 fn run(run: &Run) -> ExitCode {
     let targets: Vec<CString> = (0..run.mounts).map(|number| c_string(&run.root.join(format!("m{number}")))).collect();
     for target in &targets {
-        vector(&[(c"fstype", Some(c"tmpfs")), (c"fspath", Some(target)), (c"from", Some(c"tmpfs"))], |parts, count| {
+        let [tmpfs, target] = [c"tmpfs", target].map(CStr::to_bytes_with_nul);
+        vector(&[(c"fstype", tmpfs), (c"fspath", target), (c"from", tmpfs)], |parts, count| {
             // SAFETY: `count` parts that live until the call returns.
             assert_eq!(unsafe { libc::nmount(parts, count, 0) }, 0, "nmount");
         });
@@ -112,9 +118,9 @@ fn run(run: &Run) -> ExitCode {
     let child = unsafe { libc::fork() };
     if child == 0 {
         let root = c_string(&run.root);
-        let mut parameters = vec![(c"path", Some(root.as_c_str()))];
-        // A boolean is its name alone.
-        parameters.extend(run.vnet.then_some((c"vnet", None)));
+        let mut parameters = vec![(c"path", root.to_bytes_with_nul())];
+        let new = 1_i32.to_ne_bytes();
+        parameters.extend(run.vnet.then_some((c"vnet", new.as_slice())));
         vector(&parameters, |parts, count| {
             // SAFETY: as above.
             assert!(unsafe { libc::jail_set(parts, count, libc::JAIL_CREATE | libc::JAIL_ATTACH) } > 0, "jail_set");
@@ -131,12 +137,10 @@ fn run(run: &Run) -> ExitCode {
 
 /// Names and values as jail_set(2) and nmount(2) take them.
 #[cfg(target_os = "freebsd")]
-fn vector(pairs: &[(&std::ffi::CStr, Option<&std::ffi::CStr>)], call: impl FnOnce(*mut libc::iovec, libc::c_uint)) {
-    let part = |text: Option<&std::ffi::CStr>| libc::iovec {
-        iov_base: text.map_or(std::ptr::null_mut(), |text| text.as_ptr().cast_mut().cast()),
-        iov_len: text.map_or(0, |text| text.count_bytes() + 1),
-    };
-    let mut parts: Vec<_> = pairs.iter().flat_map(|&(name, value)| [part(Some(name)), part(value)]).collect();
+fn vector(pairs: &[(&CStr, &[u8])], call: impl FnOnce(*mut libc::iovec, libc::c_uint)) {
+    let part = |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut parts: Vec<_> =
+        pairs.iter().flat_map(|&(name, value)| [part(name.to_bytes_with_nul()), part(value)]).collect();
     let count = libc::c_uint::try_from(parts.len()).expect("few");
     call(parts.as_mut_ptr(), count);
 }

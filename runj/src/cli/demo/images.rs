@@ -41,6 +41,17 @@ struct Server {
     tls_roots: Roots,
 }
 
+/// What an archive that is read may be, and whether more than errors is printed meanwhile.
+#[derive(Debug, Args)]
+struct Reading {
+    /// Largest file system that is accepted, decompressed
+    #[arg(long, value_name = "BYTES", default_value = MAX_SIZE, value_parser = bytes)]
+    max_size: u64,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
 impl Kind {
     /// What was asked for or found; tells what was found.
     fn platform(&self, quiet: bool) -> anyhow::Result<Platform> {
@@ -122,12 +133,8 @@ pub struct OciImage {
     /// Compression of the layer
     #[arg(long, value_enum, default_value = "gzip")]
     compression: Compression,
-    /// Largest root file system that is accepted, decompressed
-    #[arg(long, value_name = "BYTES", default_value = MAX_SIZE, value_parser = bytes)]
-    max_size: u64,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    reading: Reading,
     /// Command that containers of the image execute [default: /bin/sh]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -140,10 +147,10 @@ impl OciImage {
             Err(_) => None,
         };
         let Some(input) = &self.input else {
-            let platform = self.kind.platform(self.quiet)?;
+            let platform = self.kind.platform(self.reading.quiet)?;
             let Platform { arch, version, .. } = &platform;
             let input = self.output.with_file_name(format!("FreeBSD-{version}-{arch}-base.txz"));
-            fetch(&platform, &self.server, None, &input, self.quiet)?;
+            fetch(&platform, &self.server, None, &input, self.reading.quiet)?;
             return self.make(&input, Some(arch), version, created);
         };
         self.make(input, self.kind.architecture.as_deref(), "latest", created)
@@ -159,7 +166,7 @@ impl OciImage {
             !name.starts_with(':') && !name.contains(char::is_whitespace),
             "--name: {name:?} is no name of an image"
         );
-        let say = |text: &str| if self.quiet { Ok(()) } else { print(text) };
+        let say = |text: &str| if self.reading.quiet { Ok(()) } else { print(text) };
         say(&format!("Creating OCI image in file {}\n", self.output.display()))?;
         let shell = ["/bin/sh".to_owned()];
         let request = image::Request {
@@ -170,8 +177,8 @@ impl OciImage {
             command: if self.command.is_empty() { &shell } else { &self.command },
             compression: self.compression,
             created,
-            limit: self.max_size,
-            style: Style::new(self.quiet),
+            limit: self.reading.max_size,
+            style: Style::new(self.reading.quiet),
         };
         image::write(&request, |digest| say(&format!("writing blob sha256:{digest}\n")))?;
         say(&format!("{}: {name}\n", self.output.display()))
@@ -192,12 +199,8 @@ pub struct Unpack {
     /// Image in an archive of several
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Largest file system that is accepted, decompressed
-    #[arg(long, value_name = "BYTES", default_value = MAX_SIZE, value_parser = bytes)]
-    max_size: u64,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    reading: Reading,
     /// Arguments instead of the image's own (its Cmd)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -206,11 +209,17 @@ pub struct Unpack {
 impl Unpack {
     pub fn call(&self) -> anyhow::Result<()> {
         need_root("demo unpack (files keep their owners)")?;
-        let style = Style::new(self.quiet);
+        let style = Style::new(self.reading.quiet);
         let name = self.name.as_deref();
-        let left =
-            demo::write_bundle_of_image(&self.directory, &self.image, name, &self.command, self.max_size, style)?;
-        tell(&self.directory, &self.image, left, self.quiet)
+        let left = demo::write_bundle_of_image(
+            &self.directory,
+            &self.image,
+            name,
+            &self.command,
+            self.reading.max_size,
+            style,
+        )?;
+        tell(&self.directory, &self.image, left, self.reading.quiet)
     }
 }
 
