@@ -2,11 +2,44 @@
 //!
 //! Messages are serde's own, with the path of the property before them.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use oci_spec::runtime as oci;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Config, ConfigError, Hook, Hooks, Linux, MAX_CONFIG, Mount, Process, freebsd, kinds, resources};
 
 const CONFIG: &str = "config.json";
+
+/// The members of [`oci::Spec`] that oci-spec reads for runj; the others would be code for what is never looked at.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    #[serde(default)]
+    oci_version: String,
+    root: Option<oci::Root>,
+    mounts: Option<Vec<oci::Mount>>,
+    hostname: Option<String>,
+    domainname: Option<String>,
+    hooks: Option<oci::Hooks>,
+    annotations: Option<HashMap<String, String>>,
+}
+
+/// Those of [`oci::Process`].
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpecProcess {
+    terminal: Option<bool>,
+    console_size: Option<oci::Box>,
+    user: oci::User,
+    args: Option<Vec<String>>,
+    env: Option<Vec<String>>,
+    #[serde(default)]
+    cwd: PathBuf,
+    no_new_privileges: Option<bool>,
+}
 
 pub(super) fn object(file: &'static str, bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
     match json(file, bytes)? {
@@ -88,17 +121,14 @@ pub(super) fn process(bytes: &[u8]) -> Result<Process, ConfigError> {
     })
 }
 
-/// Takes apart what oci-spec does not know (the `freebsd` object, the rlimits of FreeBSD) or is too strict
-/// about (`process.user` and `cwd` missing, foreign platforms), and lets it parse the rest.
+/// Takes apart what oci-spec does not know (the `freebsd` object, the rlimits of FreeBSD) or is too strict about
+/// (`process.user` missing), and lets it parse the rest.
 fn config_from(mut top: Map<String, Value>) -> Result<Config, ConfigError> {
     drop_nulls(&mut top);
     let freebsd: freebsd::FreeBsd = take(&mut top, CONFIG, "", "freebsd")?;
     let mut ignored = resources::ignored(top.get("linux").and_then(|linux| linux.get("resources")));
     ignored.retain(|property| property != "devices");
     let linux = Linux { resources_ignored: ignored, ..take(&mut top, CONFIG, "", "linux")? };
-    for foreign in ["solaris", "windows", "vm", "zos"] {
-        top.remove(foreign);
-    }
     let process = match top.remove("process") {
         None => None,
         Some(Value::Object(object)) => Some(process_from(object, CONFIG, "process.")?),
@@ -110,18 +140,17 @@ fn config_from(mut top: Map<String, Value>) -> Result<Config, ConfigError> {
             });
         }
     };
-    top.entry("ociVersion").or_insert_with(|| Value::from(""));
-    let spec: oci_spec::runtime::Spec = from_value(CONFIG, "", Value::Object(top))?;
+    let spec: Spec = from_value(CONFIG, "", Value::Object(top))?;
     Ok(Config {
-        oci_version: spec.version().clone(),
-        root_path: spec.root().as_ref().map(|root| root.path().clone()),
-        root_read_only: spec.root().as_ref().and_then(oci_spec::runtime::Root::readonly).unwrap_or(false),
-        mounts: spec.mounts().iter().flatten().map(mount_from).collect(),
+        oci_version: spec.oci_version,
+        root_path: spec.root.as_ref().map(|root| root.path().clone()),
+        root_read_only: spec.root.as_ref().and_then(oci::Root::readonly).unwrap_or(false),
+        mounts: spec.mounts.iter().flatten().map(mount_from).collect(),
         process,
-        hostname: spec.hostname().clone(),
-        domainname: spec.domainname().clone(),
-        hooks: spec.hooks().as_ref().map(hooks_from).unwrap_or_default(),
-        annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        hostname: spec.hostname,
+        domainname: spec.domainname,
+        hooks: spec.hooks.as_ref().map(hooks_from).unwrap_or_default(),
+        annotations: spec.annotations.into_iter().flatten().collect(),
         jail: freebsd.jail,
         devices: freebsd.devices,
         linux,
@@ -148,43 +177,30 @@ fn drop_nulls_below(value: &mut Value) {
 fn process_from(mut object: Map<String, Value>, file: &'static str, prefix: &str) -> Result<Process, ConfigError> {
     drop_nulls(&mut object);
     let rlimits = take(&mut object, file, prefix, "rlimits")?;
-    for ignored in [
-        "capabilities",
-        "apparmorProfile",
-        "selinuxLabel",
-        "oomScoreAdj",
-        "scheduler",
-        "ioPriority",
-        "execCPUAffinity",
-        "commandLine",
-    ] {
-        object.remove(ignored);
-    }
     let user = object.entry("user").or_insert_with(|| Value::Object(Map::new()));
     if let Value::Object(user) = user {
         for id in ["uid", "gid"] {
             user.entry(id).or_insert_with(|| Value::from(0));
         }
     }
-    object.entry("cwd").or_insert_with(|| Value::from(""));
-    let process: oci_spec::runtime::Process = from_value(file, prefix.trim_end_matches('.'), Value::Object(object))?;
-    let user = process.user();
+    let process: SpecProcess = from_value(file, prefix.trim_end_matches('.'), Value::Object(object))?;
+    let user = process.user;
     Ok(Process {
-        terminal: process.terminal().unwrap_or(false),
-        console_size: process.console_size().map(|size| (size.height(), size.width())),
-        args: process.args().clone().unwrap_or_default(),
-        env: process.env().clone().unwrap_or_default(),
-        cwd: process.cwd().clone(),
+        terminal: process.terminal.unwrap_or(false),
+        console_size: process.console_size.map(|size| (size.height(), size.width())),
+        args: process.args.unwrap_or_default(),
+        env: process.env.unwrap_or_default(),
+        cwd: process.cwd,
         uid: user.uid(),
         gid: user.gid(),
         groups: user.additional_gids().clone().unwrap_or_default(),
         umask: user.umask(),
         rlimits,
-        no_new_privileges: process.no_new_privileges().unwrap_or(false),
+        no_new_privileges: process.no_new_privileges.unwrap_or(false),
     })
 }
 
-fn mount_from(mount: &oci_spec::runtime::Mount) -> Mount {
+fn mount_from(mount: &oci::Mount) -> Mount {
     Mount {
         destination: mount.destination().clone(),
         fstype: mount.typ().clone(),
@@ -194,9 +210,9 @@ fn mount_from(mount: &oci_spec::runtime::Mount) -> Mount {
     }
 }
 
-fn hooks_from(hooks: &oci_spec::runtime::Hooks) -> Hooks {
-    let list = |hooks: &Option<Vec<oci_spec::runtime::Hook>>| -> Vec<Hook> {
-        let hook = |hook: &oci_spec::runtime::Hook| Hook {
+fn hooks_from(hooks: &oci::Hooks) -> Hooks {
+    let list = |hooks: &Option<Vec<oci::Hook>>| -> Vec<Hook> {
+        let hook = |hook: &oci::Hook| Hook {
             path: hook.path().clone(),
             args: hook.args().clone().unwrap_or_default(),
             env: hook.env().clone().unwrap_or_default(),
