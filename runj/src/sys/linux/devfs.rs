@@ -98,16 +98,15 @@ fn matches_pattern(pattern: &str, name: &str) -> bool {
     matches(pattern.trim_start_matches("/dev/").as_bytes(), name.as_bytes())
 }
 
-/// The nodes below a directory of the host. Rules that name no node of the host need none, so `/dev` is read only
-/// where a pattern may match more than the base.
-fn host_nodes(directory: &Path, prefix: &str, depth: usize, nodes: &mut BTreeMap<String, Node>) {
+/// The nodes below a directory of the host and on its file system: what is mounted below it, `shm`, is not devfs's.
+fn host_nodes(directory: &Path, device: u64, prefix: &str, depth: usize, nodes: &mut BTreeMap<String, Node>) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let (Ok(name), Ok(status)) = (entry.file_name().into_string(), entry.metadata()) else { continue };
         let name = format!("{prefix}{name}");
         let file_type = status.file_type();
-        if file_type.is_dir() && depth > 0 && name != PTS {
-            host_nodes(&entry.path(), &format!("{name}/"), depth - 1, nodes);
+        if file_type.is_dir() && depth > 0 && status.dev() == device {
+            host_nodes(&entry.path(), device, &format!("{name}/"), depth - 1, nodes);
         }
         let kind = if file_type.is_char_device() { SFlag::S_IFCHR } else { SFlag::S_IFBLK };
         if file_type.is_char_device() || file_type.is_block_device() {
@@ -136,10 +135,20 @@ fn base(host: &Path, rules: &[DeviceRule]) -> BTreeMap<String, Node> {
             nodes.insert(name.to_owned(), Node { kind, visible: true, mode: 0o666, uid: 0, gid });
         }
     }
-    if rules.iter().any(|rule| rule.path.as_deref().is_none_or(|pattern| !nodes.contains_key(pattern))) {
-        host_nodes(host, "", 3, &mut nodes);
+    if rules.iter().any(|rule| shows_more(rule, &nodes)) {
+        let device = std::fs::metadata(host).map(|status| status.dev()).unwrap_or_default();
+        host_nodes(host, device, "", 3, &mut nodes);
     }
     nodes
+}
+
+/// Whether a rule may show nodes of the host that are not in the base. Those below `fd` and `pts` never are.
+fn shows_more(rule: &DeviceRule, base: &BTreeMap<String, Node>) -> bool {
+    rule.visible == Some(true)
+        && rule.path.as_deref().is_none_or(|pattern| {
+            let name = pattern.trim_start_matches("/dev/");
+            !base.contains_key(name) && !["fd/", "pts/"].iter().any(|below| name.starts_with(below))
+        })
 }
 
 /// Makes the file system, as a detached mount; says whether a devpts belongs on its `pts`.
