@@ -431,6 +431,23 @@ fn facts_are_the_kernels() {
         for name in ["path", "host.hostname", "allow.mount.nullfs", "enforce_statfs"] {
             assert!(facts.jail_params.contains(name), "{name}: {:?}", facts.jail_params);
         }
+        // A parameter, one that is a node too, and what is a node alone.
+        let some = [
+            "path",
+            "host",
+            "allow.mount",
+            "allow.mount.nullfs",
+            "children",
+            "allow",
+            "no",
+            "a\0b",
+            "",
+            "host.",
+            "path.",
+        ];
+        let some: BTreeSet<String> = some.map(str::to_owned).into();
+        let known: BTreeSet<String> = some.intersection(&facts.jail_params).cloned().collect();
+        assert_eq!(place.host.facts_of(Some(&some)).unwrap().jail_params, known);
         let racct = tool("sysctl -n kern.racct.enable");
         assert_eq!(place.host.accounts(), Ok(racct.trim() == "1"));
     });

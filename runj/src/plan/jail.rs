@@ -3,6 +3,8 @@
 //! What the kernel makes of an unset parameter is not what the host has (unset `ip4` is none, unset `host` is
 //! an empty name), so every one that matters is always passed.
 
+use std::collections::BTreeSet;
+
 use crate::config::{Config, Problem};
 use crate::id::ContainerId;
 use crate::sys::jail::{HostFacts, JailParams, JailSys, ParamValue, System};
@@ -12,6 +14,19 @@ use super::net::Network;
 
 /// The longest host name (`MAXHOSTNAMELEN - 1`) and the longest full name of a jail.
 const MAX_NAME: usize = 255;
+
+const SYSV: [&str; 3] = ["sysvmsg", "sysvsem", "sysvshm"];
+
+/// The parameters that the plan of a configuration looks for in [`HostFacts::jail_params`].
+pub fn asked(config: &Config) -> BTreeSet<String> {
+    let jail = &config.jail;
+    let flags = jail.allow.flags().into_iter().filter(|(.., value)| value.is_some()).map(|(_, name, _)| name);
+    let vnet = (jail.vnet == Some(JailSys::New)).then_some("vnet");
+    let mut names: BTreeSet<String> = flags.chain(vnet).chain(SYSV).map(str::to_owned).collect();
+    names.extend(jail.allow.mount.iter().map(|fstype| format!("allow.mount.{fstype}")));
+    names.extend(jail.parameters.keys().cloned());
+    names
+}
 
 /// The parameters, in the order in which they are sent.
 pub fn plan(
@@ -136,7 +151,7 @@ fn sysv(config: &Config, params: &mut JailParams, facts: &HostFacts, problems: &
     let jail = &config.jail;
     let shared = facts.system == System::Linux && linux::namespace(config, "ipc") == Namespace::Host;
     let unset = if shared { JailSys::Inherit } else { JailSys::New };
-    for (name, given) in [("sysvmsg", jail.sysvmsg), ("sysvsem", jail.sysvsem), ("sysvshm", jail.sysvshm)] {
+    for (name, given) in SYSV.into_iter().zip([jail.sysvmsg, jail.sysvsem, jail.sysvshm]) {
         if let Some(mode) = given {
             known(&format!("freebsd.jail.{name}"), name, &format!("the module {name}"), facts, problems);
             params.set(name, ParamValue::Sys(mode));

@@ -19,7 +19,7 @@ pub type Planned = std::result::Result<Plan, Problems>;
 pub(super) fn plan_bundle<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateRequest) -> Result<(Plan, HostFacts)> {
     let bundle = Bundle::read(&request.bundle)?;
     let mut config = Config::parse(&bundle.config, bundle.ext.as_deref())?;
-    let mut facts = runtime.kernel.facts()?;
+    let mut facts = runtime.kernel.facts_of(Some(&plan::jail::asked(&config)))?;
     if plan::limit::concerns(&config, facts.system) {
         facts.racct = runtime.kernel.accounts()?;
     }

@@ -1,5 +1,7 @@
 //! `update`: other limits for a living container, all of them or none.
 
+use std::collections::BTreeSet;
+
 use super::{Error, Result, Runtime, of_property};
 use crate::id::ContainerId;
 use crate::plan::limit::Change;
@@ -17,7 +19,7 @@ pub fn update<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId, change: &Ch
     if !matches!(status, Status::Created | Status::Running | Status::Paused) {
         return Err(Error::Status { id: id.clone(), status, needs: "limits are changed while it lives" });
     }
-    let facts = HostFacts { racct: runtime.kernel.accounts()?, ..runtime.kernel.facts()? };
+    let facts = HostFacts { racct: runtime.kernel.accounts()?, ..runtime.kernel.facts_of(Some(&BTreeSet::new()))? };
     let limits = change.apply(&record.limits, &facts)?;
     if limits == record.limits {
         return Ok(());

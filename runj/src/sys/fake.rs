@@ -115,9 +115,11 @@ impl FakeHost {
 }
 
 impl Jails for FakeHost {
-    fn facts(&self) -> Result<HostFacts> {
+    fn facts_of(&self, params: Option<&BTreeSet<String>>) -> Result<HostFacts> {
         self.call("facts")?;
-        Ok(HostFacts { racct: false, ..self.facts.clone() })
+        let mut facts = HostFacts { racct: false, ..self.facts.clone() };
+        facts.jail_params.retain(|name| params.is_none_or(|params| params.contains(name)));
+        Ok(facts)
     }
 
     fn examine(&self) -> Result<Examination> {

@@ -19,6 +19,7 @@ pub mod tree;
 pub mod unix;
 pub mod usage;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -84,7 +85,12 @@ pub type Result<T, E = SysError> = std::result::Result<T, E>;
 /// Jails: jail_set(2), jail_get(2), jail_attach(2), jail_remove(2), rctl_add_rule(2), rctl_get_racct(2).
 pub trait Jails {
     /// What this machine's kernel can do, without [`HostFacts::racct`], which costs a question of its own.
-    fn facts(&self) -> Result<HostFacts>;
+    fn facts(&self) -> Result<HostFacts> {
+        self.facts_of(None)
+    }
+
+    /// The same with those jail parameters alone that have one of these names: each name costs FreeBSD's kernel some calls.
+    fn facts_of(&self, params: Option<&BTreeSet<String>>) -> Result<HostFacts>;
 
     /// What this machine is and has, for `doctor`.
     fn examine(&self) -> Result<Examination>;

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use runj::config::{Config, Process};
 use runj::plan::coverage::Status;
 use runj::plan::explain::{self, Explained};
-use runj::plan::{Place, Plan, facts, process, text};
+use runj::plan::{Place, Plan, facts, jail, process, text};
 use runj::sys::jail::{HostFacts, ParamValue, System};
 use serde_json::Value;
 
@@ -29,9 +29,17 @@ pub fn check_bytes(bytes: &[u8], ext: Option<&[u8]>) -> usize {
     let ext = ext.and_then(|bytes| serde_json::from_slice(bytes).ok());
     let place = Place { bundle: Path::new("/bundle"), root: Path::new("/bundle/root") };
     let id = "c1".parse().unwrap();
+    let asked = jail::asked(&config);
     let mut plans = 0;
     for facts in systems() {
         let outcome = Plan::new(&config, place, &id, &facts);
+        let mut fewer = facts.clone();
+        fewer.jail_params.retain(|name| asked.contains(name));
+        assert_eq!(
+            Plan::new(&config, place, &id, &fewer).ok(),
+            outcome.as_ref().ok().cloned(),
+            "what is not asked for decides"
+        );
         match &outcome {
             Ok(plan) => {
                 check_plan(plan, &facts);

@@ -1,5 +1,6 @@
 //! What `doctor` asks the machine.
 
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use crate::sys::{Jails, Mounts, Result, SysError};
 const MODULE_PATH: [&str; 2] = ["/boot/kernel", "/boot/modules"];
 
 pub(super) fn examine(host: &Host) -> Result<Examination> {
-    let facts = host.facts()?;
+    let facts = host.facts_of(Some(&BTreeSet::from(["vnet".to_owned()])))?;
     let number = |name: &CStr| ffi::sysctl_int(name).ok();
     let release = ffi::sysctl_value(c"kern.osrelease").unwrap_or_default();
     let accounting = match ffi::sysctl_value(c"kern.racct.enable") {

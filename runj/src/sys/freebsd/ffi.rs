@@ -273,13 +273,19 @@ pub fn sysctl_int(name: &CStr) -> nix::Result<i32> {
     sysctl_value(name)?.as_slice().try_into().map(i32::from_ne_bytes).map_err(|_| Errno::EINVAL)
 }
 
-/// Every name below a node of the sysctl tree, without the node's own and a closing dot.
-pub fn sysctl_names(node: &CStr) -> nix::Result<Vec<String>> {
+/// `__FreeBSD_version` of the kernel.
+pub fn osreldate() -> nix::Result<u32> {
+    let value = sysctl(&[libc::CTL_KERN, libc::KERN_OSRELDATE])?;
+    value.as_slice().try_into().map(u32::from_ne_bytes).map_err(|_| Errno::EINVAL)
+}
+
+/// Every name below a node of the sysctl tree, without the node's own and a closing dot; none below what is no node.
+pub fn sysctl_names(node: impl AsRef<OsStr>) -> nix::Result<Vec<String>> {
     // sys/sysctl.h: CTL_SYSCTL, CTL_SYSCTL_NAME and CTL_SYSCTL_NEXT, which sysctl(8) walks with.
     const NAME: [c_int; 2] = [0, 1];
     const NEXT: [c_int; 2] = [0, 2];
-    let top = sysctl_mib(node)?;
-    let prefix = format!("{}.", node.to_string_lossy());
+    let top = sysctl_mib(&c_string(&node)?)?;
+    let prefix = format!("{}.", node.as_ref().display());
     let mut mib = top.clone();
     let mut names = Vec::new();
     loop {

@@ -1,5 +1,6 @@
 //! Jails: jail_set(2), jail_get(2), jail_attach(2), jail_remove(2).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,14 +23,16 @@ const REMOVE_DEADLINE: Duration = Duration::from_secs(10);
 const CALM_ROUNDS: u32 = 10;
 
 impl Jails for Host {
-    fn facts(&self) -> Result<HostFacts> {
+    fn facts_of(&self, wanted: Option<&BTreeSet<String>>) -> Result<HostFacts> {
         let failed = |name: &'static str| move |errno| SysError::new(format!("sysctl {name}"), errno);
-        let osreldate = ffi::sysctl_int(c"kern.osreldate").map_err(failed("kern.osreldate"))?;
-        let params = ffi::sysctl_names(c"security.jail.param").map_err(failed("security.jail.param"))?;
+        let jail_params = match wanted {
+            None => ffi::sysctl_names("security.jail.param").map(|names| names.into_iter().collect()),
+            Some(names) => known(names),
+        };
         Ok(HostFacts {
             system: System::Freebsd,
-            osreldate: osreldate.try_into().unwrap_or(0),
-            jail_params: params.into_iter().collect(),
+            osreldate: ffi::osreldate().map_err(failed("kern.osreldate"))?,
+            jail_params: jail_params.map_err(failed("security.jail.param"))?,
             racct: false,
         })
     }
@@ -131,6 +134,21 @@ impl Jails for Host {
     fn limits_remove(&self, jail: &str, _limits: &Limits, _made: &[PathBuf]) -> Result<()> {
         rctl::remove(jail)
     }
+}
+
+/// Those of the names that are parameters. One that is also a node of others, as `host`, is a name of its own below itself,
+/// with nothing after the dot; so the look-up passes over a dot at the end, which no parameter has.
+fn known(names: &BTreeSet<String>) -> nix::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for name in names.iter().filter(|name| !name.is_empty() && !name.ends_with('.')) {
+        match ffi::sysctl_names(format!("security.jail.param.{name}")) {
+            Err(Errno::ENOENT | Errno::EINVAL) => {}
+            Ok(below) if !below.is_empty() && !below.iter().any(String::is_empty) => {}
+            Ok(_) => drop(found.insert(name.clone())),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(found)
 }
 
 fn set(operation: String, params: &JailParams, flags: i32, jid: Option<Jid>) -> Result<Jid> {

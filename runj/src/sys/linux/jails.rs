@@ -181,8 +181,9 @@ fn take_root(jail: &Jail, root: &Path) -> nix::Result<()> {
 }
 
 impl Jails for Host {
-    fn facts(&self) -> Result<HostFacts> {
-        let jail_params: BTreeSet<String> = params::known().map(str::to_owned).collect();
+    fn facts_of(&self, wanted: Option<&BTreeSet<String>>) -> Result<HostFacts> {
+        let wanted = |name: &&str| wanted.is_none_or(|wanted| wanted.contains(*name));
+        let jail_params = params::known().filter(wanted).map(str::to_owned).collect();
         Ok(HostFacts { system: System::Linux, osreldate: 0, jail_params, racct: false })
     }
 
