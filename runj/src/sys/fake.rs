@@ -15,6 +15,7 @@ use super::limit::Limits;
 use super::mount::{DeviceRule, MountId, MountRequest, Resolved, TargetKind};
 use super::net::{InterfaceAlias, MovedInterface};
 use super::process::{Credentials, ProcessIdentity, Pty, Rlimit};
+use super::processors::Processors;
 use super::usage::{CpuTime, ProcessView, Usage};
 use super::{Host, Interfaces, Jails, Mounts, Processes, Result, SysError, beneath, unix};
 use crate::id::Jid;
@@ -117,7 +118,7 @@ impl FakeHost {
 impl Jails for FakeHost {
     fn facts(&self) -> Result<HostFacts> {
         self.call("facts")?;
-        Ok(HostFacts { racct: false, ..self.facts.clone() })
+        Ok(HostFacts { racct: false, processors: Processors::default(), ..self.facts.clone() })
     }
 
     fn examine(&self) -> Result<Examination> {
@@ -137,6 +138,11 @@ impl Jails for FakeHost {
     fn accounts(&self) -> Result<bool> {
         self.call("accounts")?;
         Ok(self.facts.racct)
+    }
+
+    fn processors(&self) -> Result<Processors> {
+        self.call("processors")?;
+        Ok(self.facts.processors.clone())
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {

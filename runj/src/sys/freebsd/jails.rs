@@ -7,11 +7,12 @@ use nix::errno::Errno;
 use nix::unistd::chdir;
 
 use super::ffi::{self, Options, Refusal};
-use super::{Host, examine, rctl};
+use super::{Host, cpuset, examine, rctl};
 use crate::id::Jid;
 use crate::sys::examination::Examination;
 use crate::sys::jail::{HostFacts, JailParams, JailView, ParamValue, System};
 use crate::sys::limit::Limits;
+use crate::sys::processors::Processors;
 use crate::sys::usage::Usage;
 use crate::sys::{Jails, Processes, Result, SysError};
 
@@ -31,6 +32,7 @@ impl Jails for Host {
             osreldate: osreldate.try_into().unwrap_or(0),
             jail_params: params.into_iter().collect(),
             racct: false,
+            processors: Processors::default(),
         })
     }
 
@@ -41,6 +43,10 @@ impl Jails for Host {
     fn accounts(&self) -> Result<bool> {
         // A kernel built without it has no such name.
         Ok(ffi::sysctl_value(c"kern.racct.enable").is_ok_and(|value| value.iter().any(|byte| *byte != 0)))
+    }
+
+    fn processors(&self) -> Result<Processors> {
+        cpuset::available()
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {
@@ -109,11 +115,22 @@ impl Jails for Host {
     }
 
     fn limits_add(&self, jail: &str, limits: &Limits) -> Result<()> {
-        rctl::add(jail, limits)
+        rctl::add(jail, limits)?;
+        match &limits.processors {
+            Some(processors) => cpuset::set(self.living(jail)?, processors),
+            None => Ok(()),
+        }
     }
 
     fn limits_replace(&self, jail: &str, old: &Limits, new: &Limits) -> Result<()> {
-        rctl::replace(jail, old, new)
+        rctl::replace(jail, old, new)?;
+        // Last, since some kernels cannot take it back.
+        if new.processors == old.processors {
+            return Ok(());
+        }
+        let all = new.processors.is_none().then(cpuset::available).transpose()?;
+        let processors = new.processors.as_ref().or(all.as_ref());
+        processors.map_or(Ok(()), |processors| cpuset::set(self.living(jail)?, processors))
     }
 
     fn usage(&self, jail: &str, _limits: &Limits) -> Result<Usage> {
@@ -130,6 +147,14 @@ impl Jails for Host {
 
     fn limits_remove(&self, jail: &str, _limits: &Limits, _made: &[PathBuf]) -> Result<()> {
         rctl::remove(jail)
+    }
+}
+
+impl Host {
+    /// The number of the living jail of this name.
+    fn living(&self, name: &str) -> Result<Jid> {
+        let view = self.jail_find(name)?;
+        view.map(|view| view.jid).ok_or_else(|| SysError::new(format!("find jail {name}"), Errno::ENOENT))
     }
 }
 

@@ -16,11 +16,12 @@ use nix::unistd::{Pid, chdir, pivot_root};
 use super::keeper::{Keeper, Task};
 use super::params::{self, Refusal, Space, Wanted};
 use super::registry::{Claim, Jail};
-use super::{Host, capabilities, cgroup, examine, ffi, filesystem, interfaces, namespaces, processes, usage};
+use super::{Host, capabilities, cgroup, cpuset, examine, ffi, filesystem, interfaces, namespaces, processes, usage};
 use crate::id::Jid;
 use crate::sys::examination::Examination;
 use crate::sys::jail::{HostFacts, JailParams, JailView, System};
 use crate::sys::limit::Limits;
+use crate::sys::processors::Processors;
 use crate::sys::usage::Usage;
 use crate::sys::{Jails, Result, SysError};
 
@@ -183,7 +184,13 @@ fn take_root(jail: &Jail, root: &Path) -> nix::Result<()> {
 impl Jails for Host {
     fn facts(&self) -> Result<HostFacts> {
         let jail_params: BTreeSet<String> = params::known().map(str::to_owned).collect();
-        Ok(HostFacts { system: System::Linux, osreldate: 0, jail_params, racct: false })
+        Ok(HostFacts {
+            system: System::Linux,
+            osreldate: 0,
+            jail_params,
+            racct: false,
+            processors: Processors::default(),
+        })
     }
 
     fn examine(&self) -> Result<Examination> {
@@ -192,6 +199,10 @@ impl Jails for Host {
 
     fn accounts(&self) -> Result<bool> {
         Ok(cgroup::is_available())
+    }
+
+    fn processors(&self) -> Result<Processors> {
+        cpuset::processors()
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {
