@@ -15,6 +15,8 @@ pub enum Need {
     Internet,
     /// Resource limits: racct; a writable cgroup.
     Limits,
+    /// Processors that can be chosen: always; a writable cpuset cgroup.
+    Processors,
     /// FreeBSD that does not account resources, as it is installed.
     Unaccounted,
     /// FreeBSD, by nature.
@@ -94,6 +96,7 @@ fn unmet(need: &Need) -> Option<Missing> {
         Need::Vnet | Need::Internet => crate::net::lacks_interfaces().and_then(|reason| skipped(&reason)),
         Need::PacketFilter => crate::net::lacks_filter().and_then(|reason| skipped(&reason)),
         Need::Limits => limits(),
+        Need::Processors => processors(),
         Need::Podman => engine(&["podman", "conmon"]),
         Need::Buildah => engine(&["buildah", "podman", "conmon"]),
         Need::Containerd => containerd(),
@@ -144,6 +147,18 @@ fn limits() -> Option<Missing> {
     let v2 = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     let usable = writable(v1) || (v2.contains("pids") && writable(Path::new("/sys/fs/cgroup")));
     if usable { None } else { skipped("no writable cgroup with the pids controller") }
+}
+
+#[cfg(target_os = "linux")]
+fn processors() -> Option<Missing> {
+    let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let exists = Path::new("/sys/fs/cgroup/cpuset/cgroup.procs").exists() || controllers.contains("cpuset");
+    if exists { limits() } else { skipped("no cgroup with the cpuset controller") }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processors() -> Option<Missing> {
+    None
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -45,11 +45,11 @@ fn memory_is_limited_from_standard_input() {
     case(needs!(Runj, Limits), |case| {
         let container = limited(case, &["sleep"]);
         let mut events = case.runj(["events", "--interval", "1h", container.id()]).spawn();
-        let resources = json!({"memory": {"limit": 32 << 20, "swap": 32 << 20}, "cpu": {"shares": 512}});
+        let resources = json!({"memory": {"limit": 32 << 20, "reservation": 16 << 20}, "cpu": {"shares": 512}});
         let update = case.runj(["update", "--resources=-", container.id()]).input(resources.to_string()).run();
         assert!(update.status.success());
         let warnings = String::from_utf8_lossy(&update.stderr).into_owned();
-        assert!(warnings.contains("cpu.shares") && warnings.contains("memory.swap"), "{warnings}");
+        assert!(warnings.contains("cpu.shares") && warnings.contains("memory.reservation"), "{warnings}");
         assert_eq!(figures(case, &container)["memory"]["usage"]["limit"], 32 << 20);
         // FreeBSD kills it a moment after it has gone too far.
         let greedy = container.exec(&["allocate", "200", "--and", "sleep"]);
@@ -183,6 +183,23 @@ fn open_files_are_limited() {
     });
 }
 
+/// Refused, not killed for.
+#[test]
+fn address_space_is_limited() {
+    case(needs!(Runj, FreeBsd, Limits), |case| {
+        let bundle = case.bundle("minimal").set("/annotations", json!({"org.freebsd.rctl.vmemoryuse": "96m"}));
+        let container = case.container(&bundle.args(&["sleep"]));
+        container.create().ok();
+        container.start().ok();
+        container.exec(&["allocate", "16"]).ok();
+        let greedy = container.exec(&["allocate", "200"]);
+        let words = String::from_utf8_lossy(&greedy.output.stderr).into_owned();
+        assert!(words.contains("Cannot allocate memory"), "{words}");
+        assert_eq!(container.status(), "running");
+        container.delete_force().ok();
+    });
+}
+
 /// Killed within two seconds of having taken too much.
 #[test]
 fn memory_is_limited_from_the_start() {
@@ -199,6 +216,36 @@ fn memory_is_limited_from_the_start() {
         let limit = integ::wait::seconds(2);
         assert!(began.elapsed() < limit, "{:?}", began.elapsed());
         container.delete().ok();
+    });
+}
+
+/// As much of both together as of memory alone: no swap. FreeBSD counts what is reserved, and refuses it.
+#[test]
+fn memory_and_swap_are_limited_together() {
+    case(needs!(Runj, Limits), |case| {
+        let resources = json!({"memory": {"limit": 64 << 20, "swap": 64 << 20}});
+        let bundle = case.bundle("minimal").set("/linux/resources", resources).args(&["sleep"]);
+        let container = case.container(&bundle);
+        container.create().ok();
+        container.start().ok();
+        container.exec(&["allocate", "16"]).ok();
+        let limit = || figures(case, &container)["memory"]["swap"]["limit"].clone();
+        assert_eq!(limit(), 64 << 20);
+        let greedy = container.exec(&["allocate", "200", "--and", "sleep"]);
+        if cfg!(target_os = "freebsd") {
+            assert_ne!(greedy.output.status.code(), Some(137), "refused, not killed: {greedy:?}");
+            assert_eq!(container.status(), "running");
+        }
+        assert!(!greedy.output.status.success());
+        let less = case.runj(["update", "--memory-swap", "32m", container.id()]).run();
+        let words = String::from_utf8_lossy(&less.stderr).into_owned();
+        assert!(words.contains("memory.swap: 33554432 is less than memory.limit, 67108864"), "{words}");
+        case.runj(["update", "--memory", "128m", "--memory-swap", "512m", container.id()]).ok();
+        assert_eq!(limit(), 512 << 20);
+        case.runj(["update", "--memory", "-1", "--memory-swap", "-1", container.id()]).ok();
+        assert_eq!(limit(), u64::MAX);
+        container.exec(&["allocate", "200"]).ok();
+        container.delete_force().ok();
     });
 }
 

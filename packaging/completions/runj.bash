@@ -1551,7 +1551,7 @@ _runj() {
             return 0
             ;;
         runj__subcmd__update)
-            opts="-r -h --resources --memory --pids-limit --cpu-quota --cpu-period --cpus --rctl --blkio-weight --cpu-burst --cpu-idle --cpu-rt-period --cpu-rt-runtime --cpu-share --cpuset-cpus --cpuset-mems --kernel-memory --kernel-memory-tcp --l3-cache-schema --mem-bw-schema --memory-reservation --memory-swap --root --log --log-format --log-level --debug --systemd-cgroup --cgroup-manager --rootless --help"
+            opts="-r -h --resources --memory --memory-swap --pids-limit --cpu-quota --cpu-period --cpus --cpuset-cpus --rctl --blkio-weight --cpu-burst --cpu-idle --cpu-rt-period --cpu-rt-runtime --cpu-share --cpuset-mems --kernel-memory --kernel-memory-tcp --l3-cache-schema --mem-bw-schema --memory-reservation --root --log --log-format --log-level --debug --systemd-cgroup --cgroup-manager --rootless --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1569,6 +1569,10 @@ _runj() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --memory-swap)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --pids-limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1582,6 +1586,10 @@ _runj() {
                     return 0
                     ;;
                 --cpus)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cpuset-cpus)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1613,10 +1621,6 @@ _runj() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --cpuset-cpus)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --cpuset-mems)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1638,10 +1642,6 @@ _runj() {
                     return 0
                     ;;
                 --memory-reservation)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --memory-swap)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -276,10 +276,12 @@ complete -c runj -n "__fish_runj_using_subcommand gc" -l systemd-cgroup -d 'Igno
 complete -c runj -n "__fish_runj_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c runj -n "__fish_runj_using_subcommand update" -s r -l resources -d 'Read limits from FILE (- is standard input), an object like linux.resources in config.json; other options of limits are ignored then, as by runc' -r -F
 complete -c runj -n "__fish_runj_using_subcommand update" -l memory -d 'Memory: bytes, or a number with k, m, g, t; -1 lifts the limit' -r
+complete -c runj -n "__fish_runj_using_subcommand update" -l memory-swap -d 'Memory and swap together, not less than the memory; -1 lifts the limit' -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l pids-limit -d 'Number of processes; -1 lifts the limit' -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-quota -d 'CPU time in a period, in microseconds; -1 lifts the limit' -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-period -d 'The period, in microseconds [default: 100000]' -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpus -d 'Number of processors\' worth of CPU time, as 1.5' -r
+complete -c runj -n "__fish_runj_using_subcommand update" -l cpuset-cpus -d 'The processors that may be used, as 0-3,7' -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l rctl -d 'A rule of rctl(8) without its subject, as openfiles:deny=64 or vmemoryuse:log=2g; the amount -1 lifts it. May be repeated. On Linux only what a cgroup can do: memoryuse:sigkill, maxproc:deny, pcpu:deny' -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l blkio-weight -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-burst -r
@@ -287,14 +289,12 @@ complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-idle -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-rt-period -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-rt-runtime -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpu-share -r
-complete -c runj -n "__fish_runj_using_subcommand update" -l cpuset-cpus -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l cpuset-mems -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l kernel-memory -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l kernel-memory-tcp -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l l3-cache-schema -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l mem-bw-schema -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l memory-reservation -r
-complete -c runj -n "__fish_runj_using_subcommand update" -l memory-swap -r
 complete -c runj -n "__fish_runj_using_subcommand update" -l root -d 'Directory for the state of containers' -r -F
 complete -c runj -n "__fish_runj_using_subcommand update" -l log -d 'File that log lines are appended to [default: standard error]' -r -F
 complete -c runj -n "__fish_runj_using_subcommand update" -l log-format -d 'Form of log lines' -r -f -a "text\t'`time="…" level=… msg="…"`'

@@ -96,7 +96,7 @@ fn features_are_a_document_of_the_spec() {
 #[case(&["update", "c1"], "nothing to change")]
 #[case(&["update", "--memory", "lots", "c1"], "is not a number of bytes")]
 #[case(&["update", "--cpus", "0", "c1"], "is not a positive number of processors")]
-#[case(&["update", "--cpu-share", "5", "--memory-swap", "-1", "c1"], "--cpu-share, --memory-swap: jails have no such limit")]
+#[case(&["update", "--cpu-share", "5", "--memory-reservation", "-1", "c1"], "--cpu-share, --memory-reservation: jails have no such limit")]
 #[case(&["update", "--resources", "/nonexistent", "c1"], "/nonexistent: no such file")]
 #[case(&["update", "--memory", "64m", "c1"], "container c1 does not exist")]
 #[case(&["events", "--interval", "0s", "c1"], "must be greater than zero")]

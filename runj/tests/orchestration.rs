@@ -525,7 +525,12 @@ fn without_limits_no_call_is_about_them() {
         start(&bench.runtime(), &id()).unwrap();
         bench.delete(Force::Yes).unwrap();
         reap(&created);
-        bench.kernel.calls().into_iter().filter(|call| call.starts_with("limits_") || *call == "accounts").collect()
+        bench
+            .kernel
+            .calls()
+            .into_iter()
+            .filter(|call| call.starts_with("limits_") || ["accounts", "processors"].contains(call))
+            .collect()
     };
     let calls: Vec<_> = run();
     assert_eq!(calls, ["accounts", "limits_missing", "limits_add", "limits_remove"]);

@@ -183,7 +183,7 @@ fn tests_below(directory: &Path, known: &mut BTreeSet<String>) -> Result<()> {
             tests_below(&path, known)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let stem = path.file_stem().unwrap_or_default();
-            let stem = if stem == "mod" { directory.file_name().unwrap_or_default() } else { stem };
+            let stem = if stem == "mod" || stem == "tests" { directory.file_name().unwrap_or_default() } else { stem };
             let text = read(&path)?;
             for line in text.lines() {
                 let line = line.trim_start();

@@ -33,7 +33,7 @@ impl Doctor {
 /// A line for each finding, and one for each remedy.
 fn text(findings: &[Finding]) -> String {
     let mut out = String::new();
-    for Finding { check, level, found, remedy } in findings {
+    for Finding { check, level, found, remedy, .. } in findings {
         let level = match level {
             Level::Ok => "ok",
             Level::Warning => "warning",

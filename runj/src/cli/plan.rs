@@ -104,7 +104,11 @@ impl PlanArgs {
             Some(SystemName::Linux) => System::Linux,
         };
         match wanted {
-            here if here == SYSTEM => Ok(HostFacts { racct: runtime.kernel.accounts()?, ..runtime.kernel.facts()? }),
+            here if here == SYSTEM => Ok(HostFacts {
+                racct: runtime.kernel.accounts()?,
+                processors: runtime.kernel.processors()?,
+                ..runtime.kernel.facts()?
+            }),
             System::Freebsd => Ok(facts::freebsd14()),
             System::Linux => Ok(facts::linux()),
         }

@@ -26,6 +26,9 @@ pub struct Update {
     /// Memory: bytes, or a number with k, m, g, t; -1 lifts the limit
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     memory: Option<i64>,
+    /// Memory and swap together, not less than the memory; -1 lifts the limit
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
+    memory_swap: Option<i64>,
     /// Number of processes; -1 lifts the limit
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pids_limit: Option<i64>,
@@ -38,6 +41,9 @@ pub struct Update {
     /// Number of processors' worth of CPU time, as 1.5
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["cpu_quota", "cpu_period"], value_parser = processors)]
     cpus: Option<i64>,
+    /// The processors that may be used, as 0-3,7
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
     /// A rule of rctl(8) without its subject, as openfiles:deny=64 or vmemoryuse:log=2g; the amount -1 lifts it. May be
     /// repeated. On Linux only what a cgroup can do: memoryuse:sigkill, maxproc:deny, pcpu:deny
     #[arg(long, value_name = "RULE")]
@@ -52,21 +58,19 @@ pub struct Update {
 #[derive(Debug)]
 struct Foreign(Vec<&'static str>);
 
-const FOREIGN: [&str; 14] = [
+const FOREIGN: [&str; 12] = [
     "blkio-weight",
     "cpu-burst",
     "cpu-idle",
     "cpu-rt-period",
     "cpu-rt-runtime",
     "cpu-share",
-    "cpuset-cpus",
     "cpuset-mems",
     "kernel-memory",
     "kernel-memory-tcp",
     "l3-cache-schema",
     "mem-bw-schema",
     "memory-reservation",
-    "memory-swap",
 ];
 
 impl Args for Foreign {
@@ -106,8 +110,10 @@ impl Update {
         let mut change = Change { rules: self.rctl.clone(), ..Change::default() };
         let resources = &mut change.resources;
         resources.memory.limit = self.memory;
+        resources.memory.swap = self.memory_swap;
         resources.pids.limit = self.pids_limit;
         resources.cpu.quota = self.cpu_quota.or(self.cpus);
+        resources.cpu.cpus.clone_from(&self.cpuset_cpus);
         resources.cpu.period = self.cpu_period.or(self.cpus.map(|_| CPU_PERIOD));
         ensure!(!change.is_empty(), "nothing to change: give limits or --resources FILE");
         Ok(change)

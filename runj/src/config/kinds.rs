@@ -111,11 +111,13 @@ pub(super) const CONFIG: &[(&str, Kind)] = &[
     ("linux.resources", Object),
     ("linux.resources.memory", Object),
     ("linux.resources.memory.limit", I64),
+    ("linux.resources.memory.swap", I64),
     ("linux.resources.pids", Object),
     ("linux.resources.pids.limit", I64),
     ("linux.resources.cpu", Object),
     ("linux.resources.cpu.quota", I64),
     ("linux.resources.cpu.period", U64),
+    ("linux.resources.cpu.cpus", Text),
 ];
 
 /// What is read of `hooks`, for each kind of them.

@@ -305,8 +305,9 @@ impl Config {
             self.rules.retain(|known| known.rule.subject() != rule.subject());
             match rule.subject().as_str() {
                 "memoryuse:sigkill" => resources.memory.limit = None,
+                "swapuse:deny" => resources.memory.swap = None,
                 "maxproc:deny" => resources.pids.limit = None,
-                "pcpu:deny" => resources.cpu = resources::LinuxCpu::default(),
+                "pcpu:deny" => (resources.cpu.quota, resources.cpu.period) = (None, None),
                 _ => {}
             }
         }

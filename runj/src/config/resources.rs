@@ -35,6 +35,8 @@ pub struct LinuxResources {
 pub struct LinuxMemory {
     /// `limit` in bytes; negative is no limit
     pub limit: Option<i64>,
+    /// `swap` in bytes, which counts memory too; zero or negative is no limit
+    pub swap: Option<i64>,
 }
 
 /// What is taken of `linux.resources.pids`.
@@ -53,9 +55,18 @@ pub struct LinuxCpu {
     pub quota: Option<i64>,
     /// `period` in microseconds
     pub period: Option<u64>,
+    /// `cpus`, a list of processors; empty is no limit
+    pub cpus: Option<String>,
 }
 
 impl LinuxResources {
+    /// Drops what podman asks for when nobody did: twice the memory as the limit of memory and swap.
+    pub fn drop_unasked_swap(&mut self) {
+        if self.memory.swap.is_some() && self.memory.swap == self.memory.limit.and_then(|limit| limit.checked_mul(2)) {
+            self.memory.swap = None;
+        }
+    }
+
     /// Parses the file of `update --resources`; also returns what it asks for and is not taken.
     pub fn parse(bytes: &[u8]) -> Result<(Self, Vec<String>), ConfigError> {
         const FILE: &str = "resources";
@@ -67,7 +78,7 @@ impl LinuxResources {
 
 /// The properties of `linux.resources` that have a value and are not taken, as `cpu.shares`.
 pub(super) fn ignored(resources: Option<&Value>) -> Vec<String> {
-    const TAKEN: [&str; 4] = ["memory.limit", "pids.limit", "cpu.quota", "cpu.period"];
+    const TAKEN: [&str; 6] = ["memory.limit", "memory.swap", "pids.limit", "cpu.quota", "cpu.period", "cpu.cpus"];
     let says_nothing = |value: &Value| match value {
         Value::Null | Value::Bool(false) => true,
         Value::Number(number) => number.as_f64() == Some(0.0),
@@ -76,9 +87,6 @@ pub(super) fn ignored(resources: Option<&Value>) -> Vec<String> {
         Value::Object(object) => object.is_empty(),
         Value::Bool(true) => false,
     };
-    // podman's own, when only memory is asked for.
-    let number = |pointer| resources.and_then(|value| value.pointer(pointer)).and_then(Value::as_i64);
-    let doubled = number("/memory/limit").is_some_and(|limit| number("/memory/swap") == limit.checked_mul(2));
     let mut ignored = Vec::new();
     for (section, content) in resources.and_then(Value::as_object).into_iter().flatten() {
         match content {
@@ -93,7 +101,6 @@ pub(super) fn ignored(resources: Option<&Value>) -> Vec<String> {
             _ => ignored.push(section.clone()),
         }
     }
-    ignored.retain(|property| !doubled || property != "memory.swap");
     ignored
 }
 
@@ -107,9 +114,5 @@ mod tests {
             "blockIO":{"weight":10},"unified":{"a":"b"},"network":null}"#;
         let (_, ignored) = LinuxResources::parse(json.as_bytes()).unwrap();
         assert_eq!(ignored, ["blockIO.weight", "cpu.shares", "memory.reservation", "unified.a"]);
-        for (swap, expected) in [(128, [].as_slice()), (64, &["memory.swap"])] {
-            let json = format!(r#"{{"memory":{{"limit":64,"swap":{swap}}}}}"#);
-            assert_eq!(LinuxResources::parse(json.as_bytes()).unwrap().1, expected);
-        }
     }
 }

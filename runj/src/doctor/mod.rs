@@ -87,19 +87,33 @@ pub struct Finding {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+    /// The line of this file that made it.
+    #[cfg(test)]
+    #[serde(skip)]
+    line: u32,
 }
 
 /// Where FreeBSD's modules are switched on.
 const LOADER: &str = "/boot/loader.conf";
 
+#[track_caller]
 fn ok(check: &'static str, found: impl Into<String>) -> Finding {
-    Finding { check, level: Level::Ok, found: found.into(), remedy: None }
+    Finding {
+        check,
+        level: Level::Ok,
+        found: found.into(),
+        remedy: None,
+        #[cfg(test)]
+        line: std::panic::Location::caller().line(),
+    }
 }
 
+#[track_caller]
 fn warning(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding { check, level: Level::Warning, found: found.into(), remedy: Some(remedy.into()) }
+    Finding { level: Level::Warning, remedy: Some(remedy.into()), ..ok(check, found) }
 }
 
+#[track_caller]
 fn error(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding { level: Level::Error, ..warning(check, found, remedy) }
 }

@@ -252,8 +252,16 @@ impl Explained<'_> {
     /// A limit of `linux.resources`.
     fn limit_fate(&self, property: &str, value: &Value) -> Option<(Status, String)> {
         let name = property.strip_prefix("linux.resources.")?;
+        if name == "cpu.cpus" {
+            return Some(match value.as_str() {
+                Some("") => (Status::Ignored, "is no limit".to_owned()),
+                _ if self.facts.system == System::Freebsd => (Status::Applied, "cpuset(1) of the jail".to_owned()),
+                _ => (Status::Applied, self.in_cgroup("cpuset.cpus")),
+            });
+        }
         let (resource, action) = match name {
             "memory.limit" => ("memoryuse", "sigkill"),
+            "memory.swap" => ("swapuse", "deny"),
             "pids.limit" => ("maxproc", "deny"),
             "cpu.quota" | "cpu.period" => ("pcpu", "deny"),
             _ => return None,
@@ -271,7 +279,11 @@ impl Explained<'_> {
         if name == "cpu.period" && self.config.linux.resources.cpu.quota.is_none_or(|quota| quota <= 0) {
             return ignored("means nothing without cpu.quota");
         }
-        let rule = self.outcome.as_ref().ok()?.limits.rule(resource, action)?;
+        let limits = &self.outcome.as_ref().ok()?.limits;
+        if name == "memory.swap" && limits.swap.is_none() {
+            return ignored("is twice the memory, which podman sends unasked");
+        }
+        let rule = limits.rule(resource, action)?;
         Some((Status::Applied, self.shown(&rule)))
     }
 
@@ -280,9 +292,14 @@ impl Explained<'_> {
         let file = match (self.facts.system, rule.resource()) {
             (System::Freebsd, _) => return format!("rctl(8) {rule}"),
             (System::Linux, "memoryuse") => "memory.max",
+            (System::Linux, "swapuse") => "memory.swap.max",
             (System::Linux, "maxproc") => "pids.max",
             (System::Linux, _) => "cpu.max",
         };
+        self.in_cgroup(file)
+    }
+
+    fn in_cgroup(&self, file: &str) -> String {
         let cgroup = self.outcome.as_ref().ok().and_then(|plan| plan.limits.cgroup.as_ref());
         format!("{file} of the cgroup{}", cgroup.map(|path| format!(" {}", path.display())).unwrap_or_default())
     }

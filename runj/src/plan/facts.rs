@@ -1,6 +1,7 @@
 //! The facts of a plain FreeBSD 14.0 and of the emulation, for plans that are made elsewhere. Pure.
 
 use crate::sys::jail::{HostFacts, System};
+use crate::sys::processors::Processors;
 
 /// Parameters of jail(8) in the GENERIC kernel of FreeBSD 14.0.
 const FREEBSD_14: &[&str] = &[
@@ -107,6 +108,7 @@ pub fn freebsd14() -> HostFacts {
         osreldate: 1_400_097,
         jail_params: FREEBSD_14.iter().map(|&name| name.to_owned()).collect(),
         racct: false,
+        processors: Processors::default(),
     }
 }
 
@@ -117,5 +119,6 @@ pub fn linux() -> HostFacts {
         osreldate: 0,
         jail_params: EMULATED.iter().map(|&name| name.to_owned()).collect(),
         racct: false,
+        processors: Processors::default(),
     }
 }

@@ -47,6 +47,9 @@ fn write_all(plan: &Plan, out: &mut String) -> std::fmt::Result {
         }
     }
     writeln!(out)?;
+    if let (System::Freebsd, Some(processors)) = (plan.system, &plan.limits.processors) {
+        writeln!(out, "cpuset -l {processors} -j {}", quote(jail))?;
+    }
     for step in &plan.mounts {
         write_mount(step, &shown, out)?;
     }
@@ -64,7 +67,14 @@ fn write_cgroup(limits: &Limits, out: &mut String) -> std::fmt::Result {
     writeln!(out, "mkdir -p {group}")?;
     let cpu = limits.cpu.map(|(quota, period)| format!("{quota} {period}"));
     let number = |value: Option<u64>| value.map(|value| value.to_string());
-    for (file, text) in [("memory.max", number(limits.memory)), ("pids.max", number(limits.pids)), ("cpu.max", cpu)] {
+    let settings = [
+        ("memory.max", number(limits.memory)),
+        ("memory.swap.max", number(limits.swap_beside_memory())),
+        ("pids.max", number(limits.pids)),
+        ("cpu.max", cpu),
+        ("cpuset.cpus", limits.processors.as_ref().map(ToString::to_string)),
+    ];
+    for (file, text) in settings {
         if let Some(text) = text {
             writeln!(out, "echo {text} > {group}/{file}")?;
         }
@@ -207,17 +217,22 @@ jexec c1 /bin/sh
 
     #[test]
     fn limits_are_commands() {
-        let extra = r#","annotations":{"org.freebsd.rctl.maxproc":"7"},"linux":{"resources":{"memory":{"limit":4096},
-            "cpu":{"quota":50000}}}"#;
+        let extra = r#","annotations":{"org.freebsd.rctl.maxproc":"7"},"linux":{"resources":{"memory":{"limit":4096,"swap":5120},
+            "cpu":{"quota":50000,"cpus":"0-1"}}}"#;
         let lines = |facts: HostFacts| {
             let text = render(&plan_with(extra, &HostFacts { racct: true, ..facts }).unwrap());
-            text.lines().filter(|line| line.contains("rctl") || line.contains("cgroup")).collect::<Vec<_>>().join("\n")
+            text.lines()
+                .filter(|line| ["rctl", "cgroup", "cpuset"].iter().any(|word| line.contains(word)))
+                .collect::<Vec<_>>()
+                .join("\n")
         };
-        let rules = "rctl -a jail:c1:memoryuse:sigkill=4096\nrctl -a jail:c1:maxproc:deny=7\n\
-                     rctl -a jail:c1:pcpu:deny=50";
+        let rules = "rctl -a jail:c1:memoryuse:sigkill=4096\nrctl -a jail:c1:swapuse:deny=5120\n\
+                     rctl -a jail:c1:maxproc:deny=7\nrctl -a jail:c1:pcpu:deny=50\ncpuset -l 0-1 -j c1";
         assert_eq!(lines(facts::freebsd14()), rules);
         let cgroup = "mkdir -p /sys/fs/cgroup/runj-c1\necho 4096 > /sys/fs/cgroup/runj-c1/memory.max\n\
-                      echo 7 > /sys/fs/cgroup/runj-c1/pids.max\necho 50000 100000 > /sys/fs/cgroup/runj-c1/cpu.max";
+                      echo 1024 > /sys/fs/cgroup/runj-c1/memory.swap.max\n\
+                      echo 7 > /sys/fs/cgroup/runj-c1/pids.max\necho 50000 100000 > /sys/fs/cgroup/runj-c1/cpu.max\n\
+                      echo 0-1 > /sys/fs/cgroup/runj-c1/cpuset.cpus";
         assert_eq!(lines(facts::linux()), cgroup);
     }
 }

@@ -23,6 +23,9 @@ pub(super) fn plan_bundle<K: Kernel>(runtime: &Runtime<'_, K>, request: &CreateR
     if plan::limit::concerns(&config, facts.system) {
         facts.racct = runtime.kernel.accounts()?;
     }
+    if plan::limit::confines(&config.linux.resources) {
+        facts.processors = runtime.kernel.processors()?;
+    }
     resolve_parent(runtime, &mut config);
     let planned = plan_config(&config, &bundle.directory, &request.jail_name, &facts);
     if log::log_enabled!(log::Level::Debug) {

@@ -183,7 +183,12 @@ pub(super) fn combine(usage: Usage, processes: &[ProcessView], limits: &Limits) 
                 max: usage.memory_peak.unwrap_or(0),
                 failcnt: usage.memory_failures.unwrap_or(0),
             },
-            swap: MemoryEntry { limit: u64::MAX, usage: usage.swap.unwrap_or(0), max: 0, failcnt: 0 },
+            swap: MemoryEntry {
+                limit: limits.swap.unwrap_or(u64::MAX),
+                usage: usage.swap.unwrap_or(0),
+                max: 0,
+                failcnt: 0,
+            },
             raw: usage.raw,
         },
         pids: Pids { current: usage.processes.unwrap_or(processes.len() as u64), limit: limits.pids.unwrap_or(0) },

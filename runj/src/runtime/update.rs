@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Error, Result, Runtime, of_property};
+use crate::config::annotations::is_engine;
 use crate::id::ContainerId;
-use crate::plan::limit::Change;
+use crate::plan::limit::{Change, confines};
 use crate::resource::Resource;
 use crate::state::store::StateError;
 use crate::state::{Record, Status};
@@ -19,7 +20,15 @@ pub fn update<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId, change: &Ch
     if !matches!(status, Status::Created | Status::Running | Status::Paused) {
         return Err(Error::Status { id: id.clone(), status, needs: "limits are changed while it lives" });
     }
-    let facts = HostFacts { racct: runtime.kernel.accounts()?, ..runtime.kernel.facts_of(Some(&BTreeSet::new()))? };
+    let facts = runtime.kernel.facts_of(Some(&BTreeSet::new()))?;
+    let mut facts = HostFacts { racct: runtime.kernel.accounts()?, ..facts };
+    if confines(&change.resources) {
+        facts.processors = runtime.kernel.processors()?;
+    }
+    let mut change = change.clone();
+    if is_engine(&record.annotations) {
+        change.resources.drop_unasked_swap();
+    }
     let limits = change.apply(&record.limits, &facts)?;
     if limits == record.limits {
         return Ok(());

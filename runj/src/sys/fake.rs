@@ -15,6 +15,7 @@ use super::limit::Limits;
 use super::mount::{DeviceRule, MountId, MountRequest, Resolved, TargetKind};
 use super::net::{InterfaceAlias, MovedInterface};
 use super::process::{Credentials, ProcessIdentity, Pty, Rlimit};
+use super::processors::Processors;
 use super::usage::{CpuTime, ProcessView, Usage};
 use super::{Host, Interfaces, Jails, Mounts, Processes, Result, SysError, beneath, unix};
 use crate::id::Jid;
@@ -117,7 +118,7 @@ impl FakeHost {
 impl Jails for FakeHost {
     fn facts_of(&self, params: Option<&BTreeSet<String>>) -> Result<HostFacts> {
         self.call("facts")?;
-        let mut facts = HostFacts { racct: false, ..self.facts.clone() };
+        let mut facts = HostFacts { racct: false, processors: Processors::default(), ..self.facts.clone() };
         facts.jail_params.retain(|name| params.is_none_or(|params| params.contains(name)));
         Ok(facts)
     }
@@ -139,6 +140,11 @@ impl Jails for FakeHost {
     fn accounts(&self) -> Result<bool> {
         self.call("accounts")?;
         Ok(self.facts.racct)
+    }
+
+    fn processors(&self) -> Result<Processors> {
+        self.call("processors")?;
+        Ok(self.facts.processors.clone())
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::mount::TargetKind;
+use super::processors::Processors;
 use crate::id::Jid;
 
 /// An operating system that runj knows.
@@ -31,6 +32,9 @@ pub struct HostFacts {
     pub jail_params: BTreeSet<String>,
     /// Whether `kern.racct.enable` is on (on Linux: whether a cgroup can be made); false where no limit is asked for.
     pub racct: bool,
+    /// The processors that a jail can be given; empty where nobody asks for some, and then not checked.
+    #[serde(default, skip_serializing_if = "Processors::is_empty")]
+    pub processors: Processors,
 }
 
 /// `__FreeBSD_version` of 13.2, whose nullfs mounts files on files, and no longer on directories.

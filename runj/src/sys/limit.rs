@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::processors::Processors;
+
 /// The CPU period of whoever names none, in microseconds.
 pub const CPU_PERIOD: u64 = 100_000;
 
@@ -23,12 +25,18 @@ pub struct Limits {
     /// Memory, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// Memory and swap together, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap: Option<u64>,
     /// Number of processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
     /// CPU quota and period, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<(u64, u64)>,
+    /// The processors that may be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processors: Option<Processors>,
 }
 
 impl Limits {
@@ -37,20 +45,27 @@ impl Limits {
         *self == Self::default()
     }
 
+    /// What is left of [`Limits::swap`] for swap alone when all memory is used.
+    pub fn swap_beside_memory(&self) -> Option<u64> {
+        self.swap.map(|swap| swap.saturating_sub(self.memory.unwrap_or(0)))
+    }
+
     /// All of them as rules. Memory cannot be denied (resident memory has no `deny`), so its limit kills; the CPU limit
-    /// is in percent of one processor.
+    /// is in percent of one processor. `swapuse` counts what is reserved, be it in memory or in swap in the end.
     pub fn as_rules(&self) -> Vec<Rule> {
         let percent = |(quota, period): (u64, u64)| quota.saturating_mul(100).checked_div(period).unwrap_or(0).max(1);
         let of_memory = self.memory.map(|bytes| Rule::new("memoryuse", "sigkill", bytes));
+        let of_swap = self.swap.map(|bytes| Rule::new("swapuse", "deny", bytes));
         let of_pids = self.pids.map(|count| Rule::new("maxproc", "deny", count));
         let of_cpu = self.cpu.map(|cpu| Rule::new("pcpu", "deny", percent(cpu)));
-        self.rules.iter().cloned().chain(of_memory).chain(of_pids).chain(of_cpu).collect()
+        self.rules.iter().cloned().chain(of_memory).chain(of_swap).chain(of_pids).chain(of_cpu).collect()
     }
 
     /// The slot of what a rule of this subject means in neutral units, and none for any other rule.
     fn set_neutral(&mut self, resource: &str, action: &str, amount: Option<u64>) -> bool {
         match (resource, action) {
             ("memoryuse", "sigkill") => self.memory = amount,
+            ("swapuse", "deny") => self.swap = amount,
             ("maxproc", "deny") => self.pids = amount,
             ("pcpu", "deny") => {
                 self.cpu = amount.map(|percent| (percent.saturating_mul(CPU_PERIOD / 100), CPU_PERIOD));
@@ -357,13 +372,20 @@ mod tests {
         let limits = Limits {
             rules: vec!["openfiles:deny=64".parse().unwrap()],
             memory: Some(1 << 20),
+            swap: Some(3 << 20),
             pids: Some(7),
             cpu: Some((150_000, 100_000)),
             ..Limits::default()
         };
         assert_eq!(
             shown(&limits),
-            ["openfiles:deny=64", "memoryuse:sigkill=1048576", "maxproc:deny=7", "pcpu:deny=150"]
+            [
+                "openfiles:deny=64",
+                "memoryuse:sigkill=1048576",
+                "swapuse:deny=3145728",
+                "maxproc:deny=7",
+                "pcpu:deny=150"
+            ]
         );
         assert_eq!(shown(&Limits { cpu: Some((1, 100_000)), ..Limits::default() }), ["pcpu:deny=1"]);
     }

@@ -15,6 +15,7 @@ pub mod limit;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod processors;
 pub mod tree;
 pub mod unix;
 pub mod usage;
@@ -32,6 +33,7 @@ use limit::Limits;
 use mount::{DeviceRule, MountId, MountRequest, Resolved, TargetKind};
 use net::{InterfaceAlias, MovedInterface};
 use process::{Credentials, ProcessIdentity, Pty, Rlimit};
+use processors::Processors;
 use usage::{ProcessView, Usage};
 
 #[cfg(target_os = "freebsd")]
@@ -84,7 +86,8 @@ pub type Result<T, E = SysError> = std::result::Result<T, E>;
 
 /// Jails: jail_set(2), jail_get(2), jail_attach(2), jail_remove(2), rctl_add_rule(2), rctl_get_racct(2).
 pub trait Jails {
-    /// What this machine's kernel can do, without [`HostFacts::racct`], which costs a question of its own.
+    /// What this machine's kernel can do, without [`HostFacts::racct`] and [`HostFacts::processors`], which cost questions
+    /// of their own.
     fn facts(&self) -> Result<HostFacts> {
         self.facts_of(None)
     }
@@ -97,6 +100,9 @@ pub trait Jails {
 
     /// Whether the kernel accounts, so that limits hold: `kern.racct.enable`, on Linux whether a cgroup can be made.
     fn accounts(&self) -> Result<bool>;
+
+    /// The processors that a jail can be given: those of whatever runj itself is confined to, a jail or a cgroup.
+    fn processors(&self) -> Result<Processors>;
 
     /// Creates a jail (`JAIL_CREATE`); refuses a name that exists with `EEXIST`.
     fn jail_create(&self, params: &JailParams) -> Result<Jid>;

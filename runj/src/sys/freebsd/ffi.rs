@@ -2,6 +2,7 @@
 //! answer or its number comes out.
 #![allow(unsafe_code)]
 
+mod cpuset;
 mod file;
 mod net;
 mod process;
@@ -14,6 +15,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
+pub use cpuset::*;
 pub use file::*;
 pub use net::*;
 pub use process::*;

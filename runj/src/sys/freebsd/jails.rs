@@ -8,11 +8,12 @@ use nix::errno::Errno;
 use nix::unistd::chdir;
 
 use super::ffi::{self, Options, Refusal};
-use super::{Host, examine, rctl};
+use super::{Host, cpuset, examine, rctl};
 use crate::id::Jid;
 use crate::sys::examination::Examination;
 use crate::sys::jail::{HostFacts, JailParams, JailView, ParamValue, System};
 use crate::sys::limit::Limits;
+use crate::sys::processors::Processors;
 use crate::sys::usage::Usage;
 use crate::sys::{Jails, Processes, Result, SysError};
 
@@ -34,6 +35,7 @@ impl Jails for Host {
             osreldate: ffi::osreldate().map_err(failed("kern.osreldate"))?,
             jail_params: jail_params.map_err(failed("security.jail.param"))?,
             racct: false,
+            processors: Processors::default(),
         })
     }
 
@@ -44,6 +46,10 @@ impl Jails for Host {
     fn accounts(&self) -> Result<bool> {
         // A kernel built without it has no such name.
         Ok(ffi::sysctl_value(c"kern.racct.enable").is_ok_and(|value| value.iter().any(|byte| *byte != 0)))
+    }
+
+    fn processors(&self) -> Result<Processors> {
+        cpuset::available()
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {
@@ -112,11 +118,22 @@ impl Jails for Host {
     }
 
     fn limits_add(&self, jail: &str, limits: &Limits) -> Result<()> {
-        rctl::add(jail, limits)
+        rctl::add(jail, limits)?;
+        match &limits.processors {
+            Some(processors) => cpuset::set(self.living(jail)?, processors),
+            None => Ok(()),
+        }
     }
 
     fn limits_replace(&self, jail: &str, old: &Limits, new: &Limits) -> Result<()> {
-        rctl::replace(jail, old, new)
+        rctl::replace(jail, old, new)?;
+        // Last, since some kernels cannot take it back.
+        if new.processors == old.processors {
+            return Ok(());
+        }
+        let all = new.processors.is_none().then(cpuset::available).transpose()?;
+        let processors = new.processors.as_ref().or(all.as_ref());
+        processors.map_or(Ok(()), |processors| cpuset::set(self.living(jail)?, processors))
     }
 
     fn usage(&self, jail: &str, _limits: &Limits) -> Result<Usage> {
@@ -149,6 +166,14 @@ fn known(names: &BTreeSet<String>) -> nix::Result<BTreeSet<String>> {
         }
     }
     Ok(found)
+}
+
+impl Host {
+    /// The number of the living jail of this name.
+    fn living(&self, name: &str) -> Result<Jid> {
+        let view = self.jail_find(name)?;
+        view.map(|view| view.jid).ok_or_else(|| SysError::new(format!("find jail {name}"), Errno::ENOENT))
+    }
 }
 
 fn set(operation: String, params: &JailParams, flags: i32, jid: Option<Jid>) -> Result<Jid> {

@@ -1,5 +1,6 @@
 //! FreeBSD: the kernel itself, by system calls alone.
 
+mod cpuset;
 mod devfs;
 mod examine;
 mod ffi;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::statfs::{FsType, statfs};
 
+use super::cpuset;
 use super::registry::errno;
 use crate::sys::examination::Cgroups;
 use crate::sys::limit::Limits;
@@ -34,8 +35,11 @@ pub(super) enum Layout {
     Split(Vec<(&'static str, PathBuf)>),
 }
 
-/// The controllers that are used; the first three carry limits, the others figures.
-const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuacct", "blkio"];
+/// The controllers that carry limits.
+const LIMITING: [&str; 4] = ["memory", "pids", "cpu", "cpuset"];
+
+/// Those that carry figures.
+const COUNTING: [&str; 2] = ["cpuacct", "blkio"];
 
 /// How they are mounted here; none if they are not.
 pub(super) fn layout() -> Option<Layout> {
@@ -43,8 +47,9 @@ pub(super) fn layout() -> Option<Layout> {
     if statfs(root).ok()?.filesystem_type() == FsType(0x6367_7270) {
         return Some(Layout::Unified(root.to_owned()));
     }
-    let trees: Vec<_> = CONTROLLERS
+    let trees: Vec<_> = LIMITING
         .into_iter()
+        .chain(COUNTING)
         .map(|name| (name, root.join(name)))
         .filter(|(_, tree)| tree.join("cgroup.procs").exists())
         .collect();
@@ -53,7 +58,6 @@ pub(super) fn layout() -> Option<Layout> {
 
 /// What `doctor` says of them.
 pub fn examine() -> Option<Cgroups> {
-    const LIMITING: [&str; 3] = ["memory", "pids", "cpu"];
     let layout = layout()?;
     let missing = match &layout {
         Layout::Unified(root) => {
@@ -90,6 +94,12 @@ impl Layout {
         if let Some(memory) = limits.memory {
             list.push(("memory", if unified { "memory.max" } else { "memory.limit_in_bytes" }, memory.to_string()));
         }
+        if let (Some(both), Some(swap)) = (limits.swap, limits.swap_beside_memory()) {
+            list.push(match unified {
+                true => ("memory", "memory.swap.max", swap.to_string()),
+                false => ("memory", "memory.memsw.limit_in_bytes", both.to_string()),
+            });
+        }
         if let Some(pids) = limits.pids {
             list.push(("pids", "pids.max", pids.to_string()));
         }
@@ -101,6 +111,9 @@ impl Layout {
                 list.push(("cpu", "cpu.cfs_quota_us", quota.to_string()));
             }
         }
+        if let Some(processors) = &limits.processors {
+            list.push(("cpuset", "cpuset.cpus", processors.to_string()));
+        }
         list
     }
 
@@ -108,6 +121,13 @@ impl Layout {
     fn lifted(&self, old: &Limits, new: &Limits) -> Vec<Setting> {
         let unified = matches!(self, Self::Unified(_));
         let mut list = Vec::new();
+        if unified && old.swap.is_some() && new.swap.is_none() {
+            list.push(("memory", "memory.swap.max", "max".to_owned()));
+        }
+        // At no time may it be less than the memory's.
+        if !unified && old.swap.is_some() && old.swap != new.swap {
+            list.push(("memory", "memory.memsw.limit_in_bytes", "-1".to_owned()));
+        }
         if old.memory.is_some() && new.memory.is_none() {
             let setting = if unified { ("memory.max", "max") } else { ("memory.limit_in_bytes", "-1") };
             list.push(("memory", setting.0, setting.1.to_owned()));
@@ -146,7 +166,7 @@ fn refused(path: &Path, errno: Errno, words: &str) -> SysError {
     SysError::with_message(format!("cgroup {}", path.display()), errno, words)
 }
 
-fn failed(path: &Path) -> impl Fn(io::Error) -> SysError {
+pub(super) fn failed(path: &Path) -> impl Fn(io::Error) -> SysError {
     let operation = format!("cgroup {}", path.display());
     move |error| SysError::new(operation.clone(), errno(&error))
 }
@@ -174,7 +194,7 @@ pub fn add(limits: &Limits) -> Result<()> {
         };
     };
     let Some(layout) = layout() else {
-        if limits.memory.or(limits.pids).is_none() && limits.cpu.is_none() {
+        if (Limits { cgroup: None, ..limits.clone() }).is_empty() {
             log::info!("cgroup {} is left out: no cgroup is mounted", group.display());
             return Ok(());
         }
@@ -185,18 +205,24 @@ pub fn add(limits: &Limits) -> Result<()> {
         let directory = tree.join(&group);
         fs::create_dir_all(&directory).map_err(failed(&directory))?;
     }
-    if let Layout::Unified(root) = &layout {
-        delegate(root, &group);
-    }
-    write(&layout, &group, layout.settings(limits), limits)
+    cpuset::inherit(&layout, &group)?;
+    apply(&layout, &group, layout.settings(limits), limits)
 }
 
-fn write(layout: &Layout, group: &Path, settings: Vec<Setting>, limits: &Limits) -> Result<()> {
+fn apply(layout: &Layout, group: &Path, settings: Vec<Setting>, limits: &Limits) -> Result<()> {
+    if let Layout::Unified(root) = layout {
+        delegate(root, group, limits.processors.is_some());
+    }
+    write(layout, group, settings)?;
+    limits.processors.as_ref().map_or(Ok(()), |processors| cpuset::verify(layout, group, processors))
+}
+
+fn write(layout: &Layout, group: &Path, settings: Vec<Setting>) -> Result<()> {
     for (controller, file, text) in settings {
         let directory = layout.directory(controller, group).filter(|directory| directory.join(file).exists());
         let Some(directory) = directory else {
-            let words = format!("the {controller} controller is not available");
-            return Err(SysError::with_message(property(limits), Errno::EOPNOTSUPP, words));
+            let words = format!("the {controller} controller is not available, or has no {file} here");
+            return Err(SysError::with_message(format!("{controller} limit"), Errno::EOPNOTSUPP, words));
         };
         let path = directory.join(file);
         fs::write(&path, text).map_err(failed(&path))?;
@@ -217,8 +243,12 @@ pub fn replace(old: &Limits, new: &Limits) -> Result<()> {
             format!("no writable cgroup below {ROOT}"),
         ));
     };
-    write(&layout, &group, layout.lifted(old, new), old)?;
-    write(&layout, &group, layout.settings(new), new)
+    let mut lifted = layout.lifted(old, new);
+    if old.processors.is_some() && new.processors.is_none() {
+        lifted.push(("cpuset", "cpuset.cpus", cpuset::lifted(&layout)?));
+    }
+    write(&layout, &group, lifted)?;
+    apply(&layout, &group, layout.settings(new), new)
 }
 
 fn check_rules(limits: &Limits) -> Result<()> {
@@ -226,16 +256,17 @@ fn check_rules(limits: &Limits) -> Result<()> {
         return Ok(());
     }
     let rules: Vec<String> = limits.rules.iter().map(ToString::to_string).collect();
-    let words = "Linux has no rctl; use memory, pids or cpu";
+    let words = "Linux has no rctl; use memory, pids, cpu or processors";
     Err(SysError::with_message(format!("rctl {}", rules.join(" ")), Errno::EOPNOTSUPP, words))
 }
 
 /// Version 2: hands the controllers down to the group's parents. Where that cannot be, the limit's file is missing,
 /// which is reported by its name.
-fn delegate(root: &Path, group: &Path) {
+fn delegate(root: &Path, group: &Path, processors: bool) {
     let parents: Vec<_> = group.ancestors().skip(1).collect();
     for parent in parents.into_iter().rev() {
-        for controller in ["memory", "pids", "cpu", "io"] {
+        let controllers = ["memory", "pids", "cpu", "io"].into_iter().chain(processors.then_some("cpuset"));
+        for controller in controllers {
             let _ = fs::write(root.join(parent).join("cgroup.subtree_control"), format!("+{controller}"));
         }
     }
@@ -243,10 +274,11 @@ fn delegate(root: &Path, group: &Path) {
 
 /// The limit that an error is about.
 fn property(limits: &Limits) -> &'static str {
-    match (limits.memory, limits.pids) {
-        (Some(_), _) => "memory limit",
-        (None, Some(_)) => "pids limit",
-        (None, None) => "cpu limit",
+    match limits {
+        Limits { memory: Some(_), .. } => "memory limit",
+        Limits { pids: Some(_), .. } => "pids limit",
+        Limits { cpu: Some(_), .. } => "cpu limit",
+        _ => "cpuset limit",
     }
 }
 
@@ -323,11 +355,22 @@ mod tests {
 
     #[test]
     fn limits_have_files() {
-        let limits = Limits { memory: Some(1), pids: Some(2), cpu: Some((3, 4)), ..Limits::default() };
+        let processors = Some("0-1".parse().unwrap());
+        let limits = Limits {
+            memory: Some(1),
+            swap: Some(6),
+            pids: Some(2),
+            cpu: Some((3, 4)),
+            processors,
+            ..Limits::default()
+        };
         let files = |layout: Layout| {
             layout.settings(&limits).into_iter().map(|(_, file, text)| format!("{file}={text}")).collect::<Vec<_>>()
         };
-        assert_eq!(files(Layout::Unified(ROOT.into())), ["memory.max=1", "pids.max=2", "cpu.max=3 4"]);
+        assert_eq!(
+            files(Layout::Unified(ROOT.into())),
+            ["memory.max=1", "memory.swap.max=5", "pids.max=2", "cpu.max=3 4", "cpuset.cpus=0-1"]
+        );
         let lifted = |layout: Layout| {
             layout
                 .lifted(&limits, &Limits::default())
@@ -335,10 +378,23 @@ mod tests {
                 .map(|(_, file, text)| format!("{file}={text}"))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(lifted(Layout::Unified(ROOT.into())), ["memory.max=max", "pids.max=max", "cpu.max=max"]);
-        assert_eq!(lifted(Layout::Split(vec![])), ["memory.limit_in_bytes=-1", "pids.max=max", "cpu.cfs_quota_us=-1"]);
+        assert_eq!(
+            lifted(Layout::Unified(ROOT.into())),
+            ["memory.swap.max=max", "memory.max=max", "pids.max=max", "cpu.max=max"]
+        );
+        assert_eq!(
+            lifted(Layout::Split(vec![])),
+            ["memory.memsw.limit_in_bytes=-1", "memory.limit_in_bytes=-1", "pids.max=max", "cpu.cfs_quota_us=-1"]
+        );
         assert_eq!(Layout::Split(vec![]).lifted(&limits, &limits), []);
-        let split = ["memory.limit_in_bytes=1", "pids.max=2", "cpu.cfs_period_us=4", "cpu.cfs_quota_us=3"];
+        let split = [
+            "memory.limit_in_bytes=1",
+            "memory.memsw.limit_in_bytes=6",
+            "pids.max=2",
+            "cpu.cfs_period_us=4",
+            "cpu.cfs_quota_us=3",
+            "cpuset.cpus=0-1",
+        ];
         assert_eq!(files(Layout::Split(vec![])), split);
     }
 

@@ -16,11 +16,12 @@ use nix::unistd::{Pid, chdir, pivot_root};
 use super::keeper::{Keeper, Task};
 use super::params::{self, Refusal, Space, Wanted};
 use super::registry::{Claim, Jail};
-use super::{Host, capabilities, cgroup, examine, ffi, filesystem, interfaces, namespaces, processes, usage};
+use super::{Host, capabilities, cgroup, cpuset, examine, ffi, filesystem, interfaces, namespaces, processes, usage};
 use crate::id::Jid;
 use crate::sys::examination::Examination;
 use crate::sys::jail::{HostFacts, JailParams, JailView, System};
 use crate::sys::limit::Limits;
+use crate::sys::processors::Processors;
 use crate::sys::usage::Usage;
 use crate::sys::{Jails, Result, SysError};
 
@@ -183,8 +184,13 @@ fn take_root(jail: &Jail, root: &Path) -> nix::Result<()> {
 impl Jails for Host {
     fn facts_of(&self, wanted: Option<&BTreeSet<String>>) -> Result<HostFacts> {
         let wanted = |name: &&str| wanted.is_none_or(|wanted| wanted.contains(*name));
-        let jail_params = params::known().filter(wanted).map(str::to_owned).collect();
-        Ok(HostFacts { system: System::Linux, osreldate: 0, jail_params, racct: false })
+        Ok(HostFacts {
+            system: System::Linux,
+            osreldate: 0,
+            jail_params: params::known().filter(wanted).map(str::to_owned).collect(),
+            racct: false,
+            processors: Processors::default(),
+        })
     }
 
     fn examine(&self) -> Result<Examination> {
@@ -193,6 +199,10 @@ impl Jails for Host {
 
     fn accounts(&self) -> Result<bool> {
         Ok(cgroup::is_available())
+    }
+
+    fn processors(&self) -> Result<Processors> {
+        cpuset::processors()
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {

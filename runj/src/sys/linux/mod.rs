@@ -5,6 +5,7 @@
 
 mod capabilities;
 mod cgroup;
+mod cpuset;
 mod devfs;
 mod examine;
 mod ffi;
