@@ -97,7 +97,9 @@ pub fn unread(pipe: BorrowedFd<'_>) -> nix::Result<i32> {
 /// Makes this process the reaper of its descendants (procctl(2)).
 #[cfg(target_os = "freebsd")]
 pub fn acquire_reaper() -> nix::Result<()> {
+    // Not 0 for the calling process: FreeBSD 12.1 refuses it (EPERM).
+    let own = libc::id_t::from(std::process::id());
     // SAFETY: PROC_REAP_ACQUIRE takes no argument.
-    let result = unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_REAP_ACQUIRE, std::ptr::null_mut()) };
+    let result = unsafe { libc::procctl(libc::P_PID, own, libc::PROC_REAP_ACQUIRE, std::ptr::null_mut()) };
     Errno::result(result).map(drop)
 }

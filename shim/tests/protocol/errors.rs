@@ -156,7 +156,7 @@ fn an_exec_that_cannot_be_executed() {
 #[case(&["stop"], "stop: not an action")]
 fn a_bad_command_line(#[case] args: &[&str], #[case] words: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let output = program(directory.path()).args(args).output().unwrap();
+    let output = program(directory.path()).args(args).output();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     assert!(text.starts_with("containerd-shim-runj-v1: ") && text.contains(words), "{text}");
@@ -164,7 +164,7 @@ fn a_bad_command_line(#[case] args: &[&str], #[case] words: &str) {
 
 #[test]
 fn the_version() {
-    let output = program(&std::env::temp_dir()).arg("-v").output().unwrap();
+    let output = program(&std::env::temp_dir()).args(["-v"]).output();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(concat!("Version:  ", env!("CARGO_PKG_VERSION"))), "{text}");
 }

@@ -1,15 +1,21 @@
 //! A containerd without containerd: starts the real shim with a stand-in for runj, speaks ttrpc to it and hears its events.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
 use std::future::Future;
-use std::io::Write;
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{ExitStatus, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use nix::sys::wait::{WaitStatus, waitpid};
 use protobuf::well_known_types::any::Any;
 use protobuf::well_known_types::empty::Empty;
 use protobuf::{Message, MessageFull};
@@ -20,6 +26,7 @@ use shim::proto::oci::Options;
 use shim::proto::shim as api;
 use shim::proto::shim_ttrpc::TaskClient;
 use shim::proto::task_events as event;
+use shim::sys::spawn::{Group, spawn};
 use tempfile::TempDir;
 use ttrpc::r#async::{Client, Server, TtrpcContext};
 use ttrpc::context;
@@ -111,11 +118,63 @@ pub fn run(test: impl Future<Output = ()>) {
     runtime.block_on(async { tokio::time::timeout(PATIENCE * 3, test).await.expect("the test takes too long") });
 }
 
-/// The program under test.
-pub fn program(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_containerd-shim-runj-v1"));
-    command.current_dir(directory).stdin(Stdio::null()).env("CALLS", directory.join("calls"));
-    command
+/// The program under test, about to be started. Not by std's `Command`, which crashes in a static FreeBSD program.
+pub struct Program {
+    directory: PathBuf,
+    calls: PathBuf,
+    args: Vec<Vec<u8>>,
+    input: Vec<u8>,
+}
+
+/// The program under test, in this directory: `RUNJ_SHIM`, else what cargo built.
+pub fn program(directory: &Path) -> Program {
+    Program { directory: directory.to_owned(), calls: directory.join("calls"), args: Vec::new(), input: Vec::new() }
+}
+
+impl Program {
+    /// Adds arguments.
+    pub fn args<T: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().as_bytes().to_vec()));
+        self
+    }
+
+    /// What it reads from its standard input.
+    pub fn input(mut self, bytes: Vec<u8>) -> Self {
+        self.input = bytes;
+        self
+    }
+
+    /// Where the stand-in for runj notes how it is called, unless in the directory.
+    pub fn calls(mut self, file: PathBuf) -> Self {
+        self.calls = file;
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn output(self) -> Output {
+        let mut files: [File; 3] = std::array::from_fn(|_| tempfile::tempfile().unwrap());
+        files[0].write_all(&self.input).unwrap();
+        files[0].rewind().unwrap();
+        let own = std::env::var_os("RUNJ_SHIM").unwrap_or_else(|| env!("CARGO_BIN_EXE_containerd-shim-runj-v1").into());
+        let mut words: Vec<&[u8]> = vec![b"-c", br#"cd "$0" && exec "$@""#, self.directory.as_os_str().as_bytes()];
+        words.push(own.as_bytes());
+        words.extend(self.args.iter().map(Vec::as_slice));
+        let env: [(&str, &[u8]); 1] = [("CALLS", self.calls.as_os_str().as_bytes())];
+        let fds = [files[0].as_fd(), files[1].as_fd(), files[2].as_fd()];
+        let pid = spawn(Path::new("/bin/sh"), &words, &env, &fds, Group::Same).unwrap();
+        let status = match waitpid(pid, None).unwrap() {
+            WaitStatus::Exited(_, code) => code << 8,
+            WaitStatus::Signaled(_, signal, _) => signal as i32,
+            other => panic!("{other:?}"),
+        };
+        let [_, stdout, stderr] = files.map(|mut file| {
+            let mut bytes = Vec::new();
+            file.rewind().unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        Output { status: ExitStatus::from_raw(status), stdout, stderr }
+    }
 }
 
 impl Bench {
@@ -309,19 +368,12 @@ fn boot(directory: &Path) -> BootstrapResult {
         socket_dir: Some(directory.join("s").to_string_lossy().into_owned()),
         ..Default::default()
     };
-    let output = with_input(program(directory).arg("start"), &params.write_to_bytes().unwrap());
+    let output = program(directory).args(["start"]).input(params.write_to_bytes().unwrap()).output();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let result = BootstrapResult::parse_from_bytes(&output.stdout).unwrap();
     assert_eq!((result.version, result.protocol.as_str()), (3, "ttrpc"));
     assert_eq!(std::fs::read_to_string(directory.join("address")).unwrap(), result.address);
     result
-}
-
-/// Runs a program with this input.
-pub fn with_input(command: &mut Command, input: &[u8]) -> Output {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    child.wait_with_output().unwrap()
 }
 
 /// A message of a type.

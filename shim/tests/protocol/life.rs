@@ -7,7 +7,7 @@ use shim::proto::oci::{Options, ProcessDetails};
 use shim::proto::shim as api;
 use shim::proto::task::Status;
 
-use crate::harness::{Bench, ID, any, program, run, until, with_input, within};
+use crate::harness::{Bench, ID, any, program, run, until, within};
 
 #[test]
 fn from_create_to_shutdown() {
@@ -250,12 +250,9 @@ fn delete_cleans_up_after_a_shim_that_was_killed() {
         let elsewhere = tempfile::tempdir().unwrap();
         let bundle = bench.path("");
         let output = program(elsewhere.path())
-            .args(["-namespace", "tests", "-id", ID, "-bundle"])
-            .arg(&bundle)
-            .arg("delete")
-            .env("CALLS", bench.path("calls"))
-            .output()
-            .unwrap();
+            .args(["-namespace", "tests", "-id", ID, "-bundle", bundle.to_str().unwrap(), "delete"])
+            .calls(bench.path("calls"))
+            .output();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
         let response = api::DeleteResponse::parse_from_bytes(&output.stdout).unwrap();
         assert_eq!(response.exit_status, 137);
@@ -273,7 +270,7 @@ fn info_names_the_runtime_and_its_features() {
     std::fs::set_permissions(&runj, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let options = Options { binary_name: runj.to_string_lossy().into_owned(), ..Default::default() };
     let options = any("containerd.runc.v1.Options", options.write_to_bytes().unwrap());
-    let output = with_input(program(directory.path()).arg("-info"), &options.write_to_bytes().unwrap());
+    let output = program(directory.path()).args(["-info"]).input(options.write_to_bytes().unwrap()).output();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let info = RuntimeInfo::parse_from_bytes(&output.stdout).unwrap();
     assert_eq!((info.name.as_str(), info.version.version.as_str()), ("wtf.sbk.runj.v1", env!("CARGO_PKG_VERSION")));

@@ -35,26 +35,23 @@ case $verb in
         if [ -e "$bundle/refuse" ]; then say "$(cat "$bundle/refuse")"; fi
         if [ -e "$bundle/die" ]; then kill -KILL $$; fi
         mkdir -p "$state"
-        mkfifo "$state/start"
         # The first process waits for start, then becomes the program.
-        sh -c 'read -r go <"$1" && exec sh "$2"' sh "$state/start" "$bundle/program" <&3 3<&- &
+        sh -c 'until [ -e "$1" ]; do sleep 0.01; done; exec sh "$2"' sh "$state/go" "$bundle/program" <&3 3<&- &
         echo $! >"$state/init"
         echo $! >"$state/pids"
         echo $! >"$pid_file"
         ;;
     start)
         if [ -e "$state/refuse" ]; then say "no start today"; fi
-        echo go >"$state/start"
+        : >"$state/go"
         ;;
     exec)
         command=$(sed -n 's/.*"args":\["\([^"]*\)"\].*/\1/p' "$process")
         [ "$command" != missing ] || say "exec: missing: no such file or directory"
         # It begins when this shell has ended: one that ends before would be reaped here and not by the shim.
-        mkfifo "$pid_file.gate"
-        sh -c 'read -r nothing <"$2" || exec sh -c "$1"' sh "$command" "$pid_file.gate" <&3 3<&- &
+        sh -c 'while kill -0 "$2" 2>/dev/null; do sleep 0.01; done; exec sh -c "$1"' sh "$command" $$ <&3 3<&- &
         echo $! >>"$state/pids"
         echo $! >"$pid_file"
-        exec 4>"$pid_file.gate"
         ;;
     kill)
         number=${2:-TERM}
