@@ -11,7 +11,7 @@ use crate::run::{Running, Stdio};
 use crate::{Case, Program, ffi, locate, until, wait};
 
 /// The name under which containerd finds the shim.
-const RUNTIME: &str = "wtf.sbk.runj.v1";
+pub const RUNTIME: &str = "wtf.sbk.runj.v1";
 
 /// The image, in which there is nothing but integ-inside.
 const IMAGE: &str = "integ.local/inside:1";
@@ -99,7 +99,12 @@ impl<'a> Containerd<'a> {
 
     /// `ctr run OPTIONS IMAGE ID /integ-inside CHECK`.
     pub fn run(&self, options: &[&str], id: &str, check: &[&str]) -> Program {
-        let program = self.ctr(["run", "--runtime", RUNTIME, "--snapshotter", "native"]);
+        self.run_by(RUNTIME, options, id, check)
+    }
+
+    /// The same by another runtime.
+    pub fn run_by(&self, runtime: &str, options: &[&str], id: &str, check: &[&str]) -> Program {
+        let program = self.ctr(["run", "--runtime", runtime, "--snapshotter", "native"]);
         program.args(options).args([IMAGE, id, "/integ-inside"]).args(check)
     }
 
@@ -148,12 +153,17 @@ impl<'a> Containerd<'a> {
         deleted
     }
 
+    /// A container's bundle.
+    pub fn bundle(&self, id: &str) -> PathBuf {
+        self.dir.join("state/io.containerd.runtime.v2.task").join(self.case.marker()).join(id)
+    }
+
     /// The pid of a container's shim.
     pub fn shim_of(&self, id: &str) -> Option<i32> {
         let fits = |pid: &i32| {
             let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let words: Vec<&str> = line.split('\0').collect();
-            words[0].ends_with("containerd-shim-runj-v1") && words.windows(2).any(|pair| pair == ["-id", id])
+            words[0].contains("containerd-shim-") && words.windows(2).any(|pair| pair == ["-id", id])
         };
         let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
         pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(fits)
