@@ -7,6 +7,7 @@
 mod measure;
 mod place;
 mod rows;
+mod shims;
 mod table;
 
 use anyhow::{Context, ensure};
@@ -20,6 +21,7 @@ fn main() -> anyhow::Result<()> {
     let containers = numbers.next().unwrap_or(Ok(1000))?;
     ensure!(rounds >= 3, "ROUNDS must be at least 3");
     measure::become_reaper()?;
+    measure::own_mounts()?;
     let directory = tempfile::tempdir()?;
     let place = Place::new(directory.path())?;
     let mut table = Table::new(rounds);
@@ -27,6 +29,7 @@ fn main() -> anyhow::Result<()> {
     rows::lives(&place, &mut table)?;
     rows::verbs(&place, &mut table)?;
     rows::counts(&place, &mut table)?;
+    shims::shims(&place, &mut table)?;
     rows::scale(&place, &mut table, containers)?;
     rows::storm(&place, &mut table, containers)?;
     println!("{}", table.json());

@@ -50,18 +50,28 @@ pub fn become_reaper() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes the mounts of this process its own (Linux): what it mounts and unmounts, the machine does not see.
+pub fn own_mounts() -> anyhow::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let none = std::ptr::null();
+        // SAFETY: numbers, null pointers where none is needed, and a C string.
+        let result = unsafe {
+            libc::unshare(libc::CLONE_NEWNS)
+                | libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, std::ptr::null())
+        };
+        ensure!(result == 0, "mounts of its own: {}", std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Where cgroups of both versions are mounted, hides the newer from this process: crun refuses such a machine even when it is
 /// told to leave cgroups alone.
 pub fn hide_hybrid_cgroups() {
     #[cfg(target_os = "linux")]
     if std::path::Path::new("/sys/fs/cgroup/unified").exists() {
-        let none = std::ptr::null();
-        // SAFETY: numbers, null pointers where none is needed, and C strings.
-        unsafe {
-            libc::unshare(libc::CLONE_NEWNS);
-            libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, std::ptr::null());
-            libc::umount2(c"/sys/fs/cgroup/unified".as_ptr(), libc::MNT_DETACH);
-        }
+        // SAFETY: a C string and a number.
+        unsafe { libc::umount2(c"/sys/fs/cgroup/unified".as_ptr(), libc::MNT_DETACH) };
     }
 }
 

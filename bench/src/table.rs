@@ -65,13 +65,36 @@ impl Table {
         let quartile = |quarter: usize| ratios.get(ratios.len() * quarter / 4).copied().unwrap_or(0.0);
         let (low, high) = (quartile(1), quartile(3));
         let processor = |samples: &[Sample]| samples.iter().map(|sample| sample.processor).sum::<f64>();
-        let processor = processor(&pairs.ours) / processor(&pairs.theirs);
-        let peak = pairs.ours.iter().map(|sample| sample.peak).max().unwrap_or(0);
-        println!("{name:<28} {ratio:6.2} ({low:.2} to {high:.2}), processor {processor:5.2}, × {against}; {peak} KiB");
+        let (ours, theirs) = (processor(&pairs.ours), processor(&pairs.theirs));
+        let mut row = json!({ "name": name, "against": against, "ratio": ratio, "low": low, "high": high });
+        if theirs > 0.0 {
+            let peak = pairs.ours.iter().map(|sample| sample.peak).max().unwrap_or(0);
+            let processor = ours / theirs;
+            println!(
+                "{name:<28} {ratio:6.2} ({low:.2} to {high:.2}), processor {processor:5.2}, × {against}; {peak} KiB"
+            );
+            row["processorRatio"] = json!(processor);
+            row["peakKiB"] = json!(peak);
+        } else {
+            // Others did the work, at the client's demand.
+            println!("{name:<28} {ratio:6.2} ({low:.2} to {high:.2}) × {against}");
+        }
+        self.rows.push(row);
+    }
+
+    /// Adds two numbers that were read, and their ratio.
+    pub fn level(&mut self, name: &str, against: &str, ours: f64, theirs: f64, unit: &str) {
+        let ratio = ours / theirs;
+        println!("{name:<28} {ratio:6.2} × {against}; {ours:.0} {unit} against {theirs:.0}");
         self.rows.push(json!({
-            "name": name, "against": against, "ratio": ratio, "low": low, "high": high,
-            "processorRatio": processor, "peakKiB": peak
+            "name": name, "against": against, "ratio": ratio, "ours": ours, "theirs": theirs, "unit": unit
         }));
+    }
+
+    /// Says which rows cannot be had here, and why.
+    pub fn omit(&mut self, name: &str, reason: &str) {
+        println!("{name:<28} left out: {reason}");
+        self.rows.push(json!({ "name": name, "omitted": reason }));
     }
 
     /// Adds a number that is no ratio.

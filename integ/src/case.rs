@@ -38,7 +38,7 @@ pub fn case(needs: &[Need], body: impl FnOnce(&Case)) {
     let thread = std::thread::current();
     let test = thread.name().expect("a test's thread has its name");
     if let Some(dir) = locate::variable(MARK) {
-        inside(dir, body);
+        inside(&dir, body);
         return;
     }
     let began = Instant::now();
@@ -99,11 +99,10 @@ fn second_process(test: &str, dir: &Path) -> Program {
 }
 
 /// The second process.
-fn inside(dir: PathBuf, body: impl FnOnce(&Case)) {
+fn inside(dir: &Path, body: impl FnOnce(&Case)) {
     surroundings();
     ffi::become_reaper().expect("reaper");
-    let case = Case { dir, count: AtomicU32::new(0) };
-    fs::create_dir(case.root()).expect("state root");
+    let case = Case::at(dir);
     let before = Leaks::now(&case);
     let result = catch_unwind(AssertUnwindSafe(|| body(&case)));
     if let Err(panic) = result {
@@ -146,6 +145,14 @@ fn print_logs(dir: &Path) {
 }
 
 impl Case {
+    /// The surroundings of a program that is no test (the benchmark): this directory, whose name marks what it makes.
+    #[track_caller]
+    pub fn at(dir: &Path) -> Self {
+        let case = Self { dir: dir.to_owned(), count: AtomicU32::new(0) };
+        fs::create_dir_all(case.root()).expect("state root");
+        case
+    }
+
     /// A directory of this test's own.
     pub fn dir(&self) -> &Path {
         &self.dir
