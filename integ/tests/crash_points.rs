@@ -93,7 +93,8 @@ fn create(#[case] kind: Kind) {
 #[test]
 fn start() {
     case(needs!(Runj, Vnet), |case| {
-        let bundle = bundle(case, &mut Network::new(case), Kind::Shared);
+        let mut network = Network::new(case);
+        let bundle = bundle(case, &mut network, Kind::Shared);
         let points = at_every_point(case, "start", |point| {
             let container = Container::new(case, bundle.dir());
             container.create().ok();
@@ -118,7 +119,8 @@ fn start() {
 #[test]
 fn exec() {
     case(needs!(Runj, Vnet), |case| {
-        let container = case.container(&bundle(case, &mut Network::new(case), Kind::Shared));
+        let mut network = Network::new(case);
+        let container = case.container(&bundle(case, &mut network, Kind::Shared));
         container.create().ok();
         container.start().ok();
         let points = at_every_point(case, "exec", |point| {
@@ -157,7 +159,8 @@ fn delete(#[case] kind: Kind) {
 #[test]
 fn run() {
     case(needs!(Runj, Vnet), |case| {
-        let bundle = bundle(case, &mut Network::new(case), Kind::Shared).args(&["true"]);
+        let mut network = Network::new(case);
+        let bundle = bundle(case, &mut network, Kind::Shared).args(&["true"]);
         let points = at_every_point(case, "run", |point| {
             let container = Container::new(case, bundle.dir());
             let end = kill_at(container.runner(&[]), point);
@@ -171,7 +174,8 @@ fn run() {
 #[test]
 fn pause_and_resume() {
     case(needs!(Runj, Vnet), |case| {
-        let container = case.container(&bundle(case, &mut Network::new(case), Kind::Shared));
+        let mut network = Network::new(case);
+        let container = case.container(&bundle(case, &mut network, Kind::Shared));
         container.create().ok();
         container.start().ok();
         for verb in ["pause", "resume"] {
@@ -196,7 +200,8 @@ fn pause_and_resume() {
 #[test]
 fn update() {
     case(needs!(Runj, Vnet, Limits), |case| {
-        let container = case.container(&bundle(case, &mut Network::new(case), Kind::Shared));
+        let mut network = Network::new(case);
+        let container = case.container(&bundle(case, &mut network, Kind::Shared));
         container.create().ok();
         container.start().ok();
         let limit = |number: usize| case.runj(["update", "--pids-limit", &number.to_string(), container.id()]);
@@ -216,7 +221,8 @@ fn update() {
 #[test]
 fn kill() {
     case(needs!(Runj, Vnet), |case| {
-        let bundle = bundle(case, &mut Network::new(case), Kind::Shared);
+        let mut network = Network::new(case);
+        let bundle = bundle(case, &mut network, Kind::Shared);
         for options in [&[][..], &["--all"]] {
             at_every_point(case, "kill", |point| {
                 let container = Container::new(case, bundle.dir());
@@ -238,7 +244,8 @@ fn kill() {
 #[test]
 fn gc() {
     case(needs!(Runj, Vnet), |case| {
-        let container = case.container(&bundle(case, &mut Network::new(case), Kind::Shared));
+        let mut network = Network::new(case);
+        let container = case.container(&bundle(case, &mut network, Kind::Shared));
         // Late, so that nearly all is made that there is to release.
         let late = calls(container.creator(&[])).len() * 3 / 4;
         container.delete_force().ok();
