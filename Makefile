@@ -32,6 +32,9 @@ arch: ## check who may use whom in runj/src
 integ-test: ## tests with real jails on this host (root); INTEG=name selects
 	@scripts/integ-test $(INTEG)
 
+soak: ## thousands of lives with random kills, and many clients at once (root); SOAK_CYCLES, SOAK_SECONDS
+	@scripts/soak
+
 vm-test: ## the same tests on a FreeBSD machine under QEMU; INTEG=name selects
 	@scripts/vm-test $(INTEG)
 
@@ -77,5 +80,5 @@ clean: ## remove everything that was built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## /{ printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup demo check test lint arch integ-test vm-test vm-selftest cross-freebsd fuzz bench \
+.PHONY: all setup demo check test lint arch integ-test soak vm-test vm-selftest cross-freebsd fuzz bench \
 	NOTICE spec-coverage verify-notice completions install dist dist-test port clean help

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -22,8 +23,16 @@ use crate::{Bundle, Console, Container, Need, Program, ffi, locate, report, swee
 /// The variable that tells the second process that it is one, and its directory.
 const MARK: &str = "INTEG_CASE";
 
-/// The longest that a test may take, in seconds.
+/// The longest that a test may take, in seconds, unless `INTEG_LONGEST` says otherwise.
 const LONGEST: u64 = 150;
+
+fn longest() -> Duration {
+    let given = std::env::var("INTEG_LONGEST").ok().and_then(|text| text.parse().ok());
+    given.map_or_else(|| wait::seconds(LONGEST), Duration::from_secs)
+}
+
+/// The file of what a test has counted.
+const FIGURES: &str = "figures";
 
 /// A test's surroundings.
 #[derive(Debug)]
@@ -63,6 +72,7 @@ pub fn case(needs: &[Need], body: impl FnOnce(&Case)) {
     let passed = output.status.success();
     report::note(if passed { "passed" } else { "failed" }, test, began.elapsed(), "");
     if passed {
+        print!("{}", fs::read_to_string(dir.join(FIGURES)).unwrap_or_default());
         sweep::remove_directory(&dir);
         return;
     }
@@ -89,7 +99,7 @@ fn second_process(test: &str, dir: &Path) -> Program {
         .env(MARK, &dir.to_string_lossy())
         .session()
         .die_with_parent()
-        .deadline(wait::seconds(LONGEST))
+        .deadline(longest())
         .stdout(Stdio::Piped);
     #[cfg(target_os = "linux")]
     let second = second.namespaces(
@@ -166,6 +176,12 @@ impl Case {
     /// The runtime's state directory (`--root`).
     pub fn root(&self) -> PathBuf {
         self.dir.join("state")
+    }
+
+    /// Notes a line of what was counted or measured; `--nocapture` shows it when the test has passed.
+    pub fn figure(&self, line: &str) {
+        let mut file = fs::File::options().create(true).append(true).open(self.path(FIGURES)).expect("figures");
+        writeln!(file, "{line}").expect("figures");
     }
 
     /// Where output goes.

@@ -4,6 +4,8 @@
 //! linked statically for machines without Rust.
 #![allow(unsafe_code)]
 
+pub mod ptrace;
+
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -48,7 +50,7 @@ pub struct Spawn<'a> {
     pub nofile: Option<u64>,
     /// Die when the calling thread does.
     pub die_with_parent: bool,
-    /// Traced by the parent (Linux).
+    /// Traced by the parent.
     pub traced: bool,
     /// New namespaces (`CLONE_NEW*`; Linux).
     pub namespaces: i32,
@@ -123,14 +125,14 @@ unsafe fn child(
             if spawn.die_with_parent {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
             }
-            if spawn.traced && libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) != 0 {
-                return;
-            }
         }
         #[cfg(target_os = "freebsd")]
         if spawn.die_with_parent {
             let mut signal = libc::SIGKILL;
             libc::procctl(libc::P_PID, 0, libc::PROC_PDEATHSIG_CTL, (&raw mut signal).cast());
+        }
+        if spawn.traced && !ptrace::trace_me() {
+            return;
         }
         if spawn.session && libc::setsid() < 0 {
             return;
@@ -173,18 +175,6 @@ unsafe fn child(
         libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
         libc::execve(argv[0], argv.as_ptr(), envp.as_ptr());
     }
-}
-
-/// The system call that a traced process is about to make, with its arguments; none if it comes back from one.
-#[cfg(target_os = "linux")]
-pub fn entered_call(pid: nix::unistd::Pid) -> io::Result<Option<(i64, [u64; 6])>> {
-    let info = nix::sys::ptrace::syscall_info(pid)?;
-    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
-        return Ok(None);
-    }
-    // SAFETY: this operation says that the kernel has filled this member of the union.
-    let entry = unsafe { info.u.entry };
-    Ok(Some((entry.nr as i64, entry.args)))
 }
 
 /// The wait status of a child, if it has ended. `None`: it still runs.
@@ -301,29 +291,6 @@ pub fn kill_descendants() {
 pub fn kill_descendants() {
     assert_eq!(std::process::id(), 1, "only in a namespace of one's own");
     let _ = kill(-1, libc::SIGKILL);
-}
-
-/// Traces a process, waits until it has stopped, and lets it go on (ptrace(2)).
-pub fn trace(pid: i32) -> io::Result<()> {
-    #[cfg(target_os = "freebsd")]
-    let request = |number, data| {
-        // SAFETY: PT_ATTACH and PT_DETACH touch no memory of ours; 1 means that it goes on where it stopped.
-        unsafe { libc::ptrace(number, pid, std::ptr::without_provenance_mut(1), data) }
-    };
-    #[cfg(target_os = "linux")]
-    let request = |number, data: i32| {
-        // SAFETY: PTRACE_ATTACH and PTRACE_DETACH touch no memory of ours.
-        unsafe { libc::ptrace(number, pid, std::ptr::null_mut::<libc::c_void>(), data as usize) as i32 }
-    };
-    #[cfg(target_os = "freebsd")]
-    let (attach, detach) = (10, 11);
-    #[cfg(target_os = "linux")]
-    let (attach, detach) = (libc::PTRACE_ATTACH, libc::PTRACE_DETACH);
-    if request(attach, 0) != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    wait(pid)?;
-    if request(detach, 0) == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sets the wall clock so many seconds on (or back).

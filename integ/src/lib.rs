@@ -28,7 +28,6 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod sweep;
-#[cfg(target_os = "linux")]
 pub mod trace;
 pub mod wait;
 

@@ -275,6 +275,64 @@ fn few_descriptors_are_an_error_or_enough() {
     });
 }
 
+/// The directory of a cgroup of this test's own that counts processes.
+#[cfg(target_os = "linux")]
+fn counted(case: &Case) -> PathBuf {
+    let v1 = PathBuf::from("/sys/fs/cgroup/pids");
+    let root = if v1.is_dir() { v1 } else { PathBuf::from("/sys/fs/cgroup") };
+    root.join(case.marker())
+}
+
+/// Whichever of its processes `create` does not get: it says so, and what it had made is gone.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_more_processes() {
+    case(needs!(Runj, Limits), |case| {
+        let group = counted(case);
+        fs::create_dir(&group).unwrap();
+        let bundle = case.bundle("minimal").mount("/tmp", "tmpfs", "tmpfs", &[]).args(&["sleep"]);
+        let tree = bundle.tree();
+        fs::write(group.join("cgroup.procs"), "0").unwrap();
+        let own: u32 = fs::read_to_string(group.join("pids.current")).unwrap().trim().parse().unwrap();
+        let mut failures = 0;
+        // With one more it is runj alone, with two the jail's keeper lives, with three the container.
+        for more in 1..=4 {
+            fs::write(group.join("pids.max"), (own + more).to_string()).unwrap();
+            let container = Container::new(case, bundle.dir());
+            let created = container.create();
+            fs::write(group.join("pids.max"), "max").unwrap();
+            if created.output.status.success() {
+                container.delete_force().ok();
+                container.wait();
+            } else {
+                failures += 1;
+                created.fails_with(1, "no more processes are allowed");
+            }
+            container.state_command().fails_with(1, "exist");
+            assert_eq!(bundle.tree(), tree);
+        }
+        fs::write(group.parent().unwrap().join("cgroup.procs"), "0").unwrap();
+        until("the cgroup is empty", || fs::remove_dir(&group).ok());
+        assert!((1..4).contains(&failures), "{failures}");
+    });
+}
+
+/// A limit that not even the waiting process can live under: whoever waits for it hears that it died.
+#[test]
+fn no_memory_for_the_child() {
+    case(needs!(Runj, Limits, Linux), |case| {
+        let bundle = case.bundle("minimal").mount("/tmp", "tmpfs", "tmpfs", &[]).args(&["sleep"]);
+        let bundle = bundle.set("/linux/resources", json!({"memory": {"limit": 16 << 10, "swap": 16 << 10}}));
+        let tree = bundle.tree();
+        let container = case.container(&bundle);
+        let created = container.create();
+        assert_eq!(created.output.status.code(), Some(1), "{}", created.stderr());
+        assert!(!created.stderr().is_empty());
+        container.state_command().fails_with(1, "exist");
+        assert_eq!(bundle.tree(), tree);
+    });
+}
+
 #[test]
 fn an_unwritable_pid_file_undoes_create() {
     case(needs!(), |case| {

@@ -123,7 +123,7 @@ fn the_entrypoint_cannot_be_traced_from_inside() {
             let mut child = || {
                 unix::close_descriptors_except(&[0, 1, 2].into());
                 place.host.jail_attach(view.jid, &view.path).unwrap();
-                ffi::trace(target).map_or_else(|error| error.raw_os_error().unwrap(), |()| 0)
+                ffi::ptrace::trace(target).map_or_else(|error| error.raw_os_error().unwrap(), |()| 0)
             };
             let pid = unix::fork(&mut child).unwrap();
             match nix::sys::wait::waitpid(Pid::from_raw(pid), None).unwrap() {

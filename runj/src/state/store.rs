@@ -395,13 +395,22 @@ impl Locked {
     }
 }
 
-/// Removes a directory with files in it. Nothing is followed.
+/// Removes a directory with files in it. Nothing is followed, and what somebody else has removed meanwhile is gone: two
+/// `gc` may find the same remains.
 fn remove_files(directory: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(directory).map_err(io(directory))? {
+    let gone = |error: &std::io::Error| error.kind() == ErrorKind::NotFound;
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if gone(&error) => return Ok(()),
+        other => other.map_err(io(directory))?,
+    };
+    for entry in entries {
         let path = entry.map_err(io(directory))?.path();
-        std::fs::remove_file(&path).map_err(io(&path))?;
+        std::fs::remove_file(&path)
+            .or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })
+            .map_err(io(&path))?;
     }
-    std::fs::remove_dir(directory).map_err(io(directory))
+    let removed = std::fs::remove_dir(directory);
+    removed.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) }).map_err(io(directory))
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

@@ -21,7 +21,15 @@ pub fn fork(child: &mut dyn FnMut() -> i32) -> Result<i32> {
             // SAFETY: _exit takes any number and runs no handler of the parent's.
             unsafe { libc::_exit(status) }
         }
-        Err(errno) => Err(SysError::new("fork", errno)),
+        Err(errno) => Err(SysError::with_message("fork", errno, no_process(errno))),
+    }
+}
+
+/// Why no process could be started: the number's own text says no more than to try again.
+pub fn no_process(errno: Errno) -> String {
+    match errno {
+        Errno::EAGAIN => "no more processes are allowed: the user, its cgroup or the machine is at its limit".into(),
+        errno => errno.desc().to_owned(),
     }
 }
 

@@ -165,6 +165,10 @@ impl Interfaces for Host {
             let network = std::fs::File::open("/proc/self/ns/net").map_err(|error| errno(&error))?;
             jail_socket(&jail)?.move_link(link.index, Network::Descriptor(network.as_raw_fd()), name)
         };
-        come_back().map_err(failed)
+        match come_back() {
+            // It died meanwhile.
+            Err(Errno::ESRCH) => Ok(()),
+            other => other.map_err(failed),
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::sys::jail::{HostFacts, JailParams, JailView, System};
 use crate::sys::limit::Limits;
 use crate::sys::processors::Processors;
 use crate::sys::usage::Usage;
-use crate::sys::{Jails, Result, SysError};
+use crate::sys::{Jails, Result, SysError, unix};
 
 /// How long the processes of a jail may take to die.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ impl Host {
     ) -> Result<(), Refusal> {
         let task = task(wanted, claim.jid, &path, parent)?;
         let keeper = Keeper::start(&task).map_err(|(step, errno)| {
-            let message = if step == "process" { errno.desc().to_owned() } else { format!("{step}: {}", errno.desc()) };
+            let message = if step == "process" { unix::no_process(errno) } else { format!("{step}: {}", errno.desc()) };
             Refusal::new(errno, message)
         })?;
         let identity = processes::identity(keeper.pid)?.ok_or(Errno::ESRCH)?;

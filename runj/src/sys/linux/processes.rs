@@ -224,7 +224,11 @@ impl Processes for Host {
         let Some(jail) = self.registry.living(jid).map_err(failed)? else { return Ok(false) };
         let Ok(keeper) = namespaces::keeper(&jail) else { return Ok(false) };
         let mut kill = || ffi::kill_all(number).map_or_else(|errno| errno as i32, |()| 0);
-        let child = namespaces::with_children_inside(&keeper, || unix::fork(&mut kill)).map_err(failed)?;
+        let child = match namespaces::with_children_inside(&keeper, || unix::fork(&mut kill)) {
+            // It died meanwhile.
+            Err(Errno::ESRCH) => return Ok(false),
+            other => other.map_err(failed)?,
+        };
         match wait_status(child?).map_err(failed)? {
             0 => Ok(true),
             status if status == Errno::ESRCH as i32 => Ok(false),
