@@ -282,12 +282,12 @@ pub fn osreldate() -> nix::Result<u32> {
 }
 
 /// Every name below a node of the sysctl tree, without the node's own and a closing dot; none below what is no node.
-pub fn sysctl_names(node: impl AsRef<OsStr>) -> nix::Result<Vec<String>> {
+pub fn sysctl_names(node: &str) -> nix::Result<Vec<String>> {
     // sys/sysctl.h: CTL_SYSCTL, CTL_SYSCTL_NAME and CTL_SYSCTL_NEXT, which sysctl(8) walks with.
     const NAME: [c_int; 2] = [0, 1];
     const NEXT: [c_int; 2] = [0, 2];
-    let top = sysctl_mib(&c_string(&node)?)?;
-    let prefix = format!("{}.", node.as_ref().display());
+    let top = sysctl_mib(&c_string(node)?)?;
+    let prefix = format!("{node}.");
     let mut mib = top.clone();
     let mut names = Vec::new();
     loop {

@@ -158,7 +158,7 @@ impl Jails for Host {
 fn known(names: &BTreeSet<String>) -> nix::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for name in names.iter().filter(|name| !name.is_empty() && !name.ends_with('.')) {
-        match ffi::sysctl_names(format!("security.jail.param.{name}")) {
+        match ffi::sysctl_names(&format!("security.jail.param.{name}")) {
             Err(Errno::ENOENT | Errno::EINVAL) => {}
             Ok(below) if !below.is_empty() && !below.iter().any(String::is_empty) => {}
             Ok(_) => drop(found.insert(name.clone())),
