@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)] // ip(8) makes the interfaces that are moved about
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -157,16 +158,22 @@ impl Drop for Jail<'_> {
 }
 
 impl Jail<'_> {
-    /// Starts a child of the caller in the jail.
+    /// Starts a child of the caller in the jail; it has attached when this returns.
     fn start(&self, mut work: impl FnMut() -> i32) -> i32 {
         let host = &self.place.host;
+        let (attached, mut attach) = unix::pipe().map(|(read, write)| (read, Some(write))).unwrap();
+        let keep = BTreeSet::from([0, 1, 2, attach.as_ref().unwrap().as_raw_fd()]);
         let mut child = || {
-            unix::close_descriptors_except(&BTreeSet::from([0, 1, 2]));
+            unix::close_descriptors_except(&keep);
             host.jail_enter(self.jid).unwrap();
             host.jail_attach(self.jid, &self.place.root).unwrap();
+            drop(attach.take().map(|pipe| File::from(pipe).write_all(b"a")));
             work()
         };
-        host.fork(Some(self.jid), &mut child).unwrap()
+        let pid = host.fork(Some(self.jid), &mut child).unwrap();
+        drop(attach.take());
+        assert_eq!(File::from(attached).read(&mut [0]).unwrap(), 1, "the child {pid} has not attached");
+        pid
     }
 
     /// Runs a check in the jail.
