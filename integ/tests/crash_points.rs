@@ -1,6 +1,7 @@
 //! Each verb killed at each of its system calls that may change something: what it had made is known, and released.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+use integ::ffi;
 use integ::net::Network;
 use integ::prelude::*;
 use integ::trace::{End, calls, kill_at};
@@ -61,6 +62,8 @@ fn released(container: &Container<'_>, case: &Case, when: &str) {
     container.delete_force().ok();
     container.state_command().fails_with(1, "exist");
     case.runj(["gc"]).ok();
+    // A jail lives until its last process is reaped, and with it its network stack: of many, more than a small machine has.
+    ffi::reap_all();
     let names = std::fs::read_dir(case.root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let left: Vec<_> = names.filter(|name| !KEPT.contains(&name.as_str())).collect();
     assert!(left.is_empty(), "{when}: {left:?}");
@@ -235,6 +238,7 @@ fn kill() {
                 container.wait();
                 container.until_status("stopped");
                 container.delete().ok();
+                ffi::reap_all();
                 end
             });
         }
