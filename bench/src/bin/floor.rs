@@ -1,8 +1,9 @@
 //! The floor: what the kernel alone needs for what runj does, with nothing around it.
 //!
-//! `floor nothing` starts and ends; `floor sleep` does not end. `floor run ROOT NET MOUNTS PROGRAM ARGS...` runs a program in new namespaces or in a jail
-//! with that root, an own network stack if NET is `vnet`, and a tmpfs on each of MOUNTS directories (`m0`, `m1`, ...) of the
-//! root. `floor read STATE` opens and reads one small file for each container below a state directory.
+//! `floor nothing` starts and ends; `floor sleep` does not end. `floor run ROOT NET MOUNTS PROGRAM ARGS...` runs a program in
+//! new namespaces or in a jail with that root, an own network stack if NET is `vnet`, and a tmpfs on each of MOUNTS
+//! directories (`m0`, `m1`, ...) of the root. `floor read STATE` opens and reads one small file for each container below a
+//! state directory.
 #![allow(clippy::expect_used, unsafe_code)]
 
 #[cfg(target_os = "freebsd")]
