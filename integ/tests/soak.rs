@@ -300,7 +300,9 @@ fn any_verb_against_any() {
                         let output = case.runj(&verb).stdout(log("out")).stderr(log("err")).run();
                         let said = String::from_utf8_lossy(&output.stderr).into_owned();
                         assert!(!said.contains("panicked"), "{verb:?}: {said}");
-                        assert!(output.status.success() || !said.is_empty(), "{verb:?}: {}", output.status);
+                        // The program of exec may be killed with its jail; then its status is all there is to say.
+                        let killed = verb[0] == "exec" && output.status.code() == Some(128 + 9);
+                        assert!(output.status.success() || killed || !said.is_empty(), "{verb:?}: {}", output.status);
                         match (verb[0], output.status.success()) {
                             ("create", true) => drop(created[which].fetch_add(1, Relaxed)),
                             ("start", true) => drop(started[which].fetch_add(1, Relaxed)),

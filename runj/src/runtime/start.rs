@@ -13,7 +13,9 @@ use crate::entrypoint::report::Report;
 use crate::entrypoint::{self, START};
 use crate::hook;
 use crate::id::ContainerId;
+use crate::plan::Plan;
 use crate::signal::Signal;
+use crate::state::store::StateError;
 use crate::state::{OciState, Record, Stage, Status};
 use crate::sys::{Kernel, unix};
 
@@ -40,12 +42,24 @@ pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()
         [.., Report::Failed(failure)] => return Err(failure.clone().into()),
         _ => return Err(died()),
     }
-    let locked = runtime.store.lock(id)?;
+    match note(runtime, &record)? {
+        Some((record, plan)) => poststart(runtime, &record, &plan),
+        None => Ok(()),
+    }
+}
+
+/// Notes that the program was executed. Nothing is left to note if the container has been deleted by force since, and
+/// perhaps another has its id.
+fn note<K: Kernel>(runtime: &Runtime<'_, K>, started: &Record) -> Result<Option<(Record, Plan)>> {
+    let locked = match runtime.store.lock(&started.id) {
+        Err(StateError::NotFound { .. }) => return Ok(None),
+        locked => locked?,
+    };
     // Its limits may have been changed meanwhile.
-    let record = Record { stage: Stage::Running, ..locked.record()?.ok_or_else(died)? };
+    let Some(record) = locked.record()?.filter(|record| record.init == started.init) else { return Ok(None) };
+    let record = Record { stage: Stage::Running, ..record };
     locked.save(&record)?;
-    drop(locked);
-    poststart(runtime, &record)
+    Ok(Some((record, runtime.store.read_plan(&started.id)?)))
 }
 
 /// Claims the start: of several at once, one gets it.
@@ -70,8 +84,7 @@ fn not_created(id: &ContainerId, status: Status) -> Error {
 }
 
 /// A poststart hook that fails ends the container (runtime-spec 1.3, runtime.md "Lifecycle").
-fn poststart<K: Kernel>(runtime: &Runtime<'_, K>, record: &Record) -> Result<()> {
-    let plan = runtime.store.read_plan(&record.id)?;
+fn poststart<K: Kernel>(runtime: &Runtime<'_, K>, record: &Record, plan: &Plan) -> Result<()> {
     if plan.hooks.poststart.is_empty() {
         return Ok(());
     }
