@@ -54,7 +54,7 @@ pub fn plan(
 fn name(config: &Config, id: &ContainerId, problems: &mut Vec<Problem>) -> String {
     let own = id.jail_name();
     let Some(parent) = &config.jail.parent else { return own };
-    if parent.is_empty() || parent.bytes().any(|b| b.is_ascii_control() || b == b'/' || b == b':') {
+    if parent.is_empty() || parent.contains(|c: char| c.is_control() || c == '/' || c == ':') {
         problems.push(Problem::new("freebsd.jail.parent", format!("{parent:?} is not the name of a jail")));
     }
     let full = format!("{parent}.{own}");
@@ -370,6 +370,10 @@ mod tests {
         r#","freebsd":{"jail":{"enforceStatfs":1,"allow":{"mount":["zfs"]}}}"#,
         "does not know the jail parameter allow.mount.zfs"
     )]
+    // U+009B begins a command to a terminal too.
+    #[case(r#","freebsd":{"jail":{"parent":"pod\u009b2J"}}"#, r#"parent: "pod\u{9b}2J" is not the name of a jail"#)]
+    #[case(r#","freebsd":{"jail":{"parent":"pod\u0007"}}"#, "is not the name of a jail")]
+    #[case(r#","freebsd":{"jail":{"parent":"a/b"}}"#, "is not the name of a jail")]
     #[case(r#","annotations":{"org.freebsd.jail.nosuch":"1"}"#, "does not know the jail parameter nosuch")]
     #[case(r#","annotations":{"org.freebsd.jail.securelevel":"high"}"#, "is not a value of this parameter")]
     #[case(r#","annotations":{"org.freebsd.jail.exec.start":"sh"}"#, "exec.start: is a parameter of jail(8)")]
