@@ -178,3 +178,37 @@ fn two_hundred_containers() {
         assert_eq!(case.runj(["list", "-q"]).ok(), "");
     });
 }
+
+/// A container that is deleted by force while its program is about to be executed: here its state directory goes away, with
+/// all the time in the world. `start` was not too late for it, and whoever has its id then was not started.
+#[rstest]
+#[case::gone(false)]
+#[case::replaced(true)]
+fn a_start_is_not_the_next_containers(#[case] replaced: bool) {
+    case(needs!(Runj), |case| {
+        let bundle = case.bundle("minimal").args(&["sleep"]);
+        let bundle = bundle.hook("startContainer", &["touch", "/data/begun", "--and", "wait-file", "/data/go"]);
+        let container = case.container(&bundle);
+        container.create().ok();
+        let next = case.container(&case.bundle("minimal").args(&["sleep"])).with_id(container.id());
+        let (directory, away) = (case.root().join(container.id()), case.root().join(".away"));
+        thread::scope(|scope| {
+            let start = scope.spawn(|| container.start());
+            until("the hook", || bundle.in_root("data/begun").exists().then_some(()));
+            std::fs::rename(&directory, &away).unwrap();
+            if replaced {
+                next.create_with(&["--jail-name", &case.id()]).ok();
+            }
+            std::fs::write(bundle.in_root("data/go"), "").unwrap();
+            start.join().unwrap().ok();
+        });
+        if replaced {
+            assert_eq!(next.status(), "created");
+            next.start().ok();
+            next.delete_force().ok();
+        }
+        std::fs::rename(&away, &directory).unwrap();
+        assert_eq!(container.status(), "running");
+        container.delete_force().ok();
+    });
+}
