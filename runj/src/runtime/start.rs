@@ -23,29 +23,32 @@ use crate::sys::{Kernel, unix};
 pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()> {
     let record = take(runtime, id)?;
     let directory = runtime.store.directory(id);
-    let died = || Error::Died { id: id.clone(), what: "started" };
-    // The reader first: what the entrypoint says must find one.
-    let status = open_fifo(&directory.join("status.fifo"), OFlag::O_RDONLY).map_err(|_| died())?;
-    let Ok(start) = open_start_fifo(&directory) else {
-        // An earlier start was killed after its byte, which has only now been obeyed.
-        return match runtime.status(&record)? {
-            Status::Running => Err(not_created(id, Status::Running)),
-            _ => Err(died()),
-        };
-    };
-    entrypoint::signal_byte(start.as_fd(), START).map_err(|_| died())?;
-    drop(start);
-    unix::set_blocking(status.as_fd()).map_err(|_| died())?;
-    let reports = entrypoint::receive(&status, |_| false).map_err(|_| died())?;
-    match reports.as_slice() {
+    match let_go(&directory).unwrap_or_default().as_slice() {
         [Report::Executing] => {}
         [.., Report::Failed(failure)] => return Err(failure.clone().into()),
-        _ => return Err(died()),
+        _ => {
+            return Err(match runtime.status(&record)? {
+                // An earlier start was killed after its byte, and has perhaps read the answer.
+                Status::Running => not_created(id, Status::Running),
+                _ => Error::Died { id: id.clone(), what: "started" },
+            });
+        }
     }
     match note(runtime, &record)? {
         Some((record, plan)) => poststart(runtime, &record, &plan),
         None => Ok(()),
     }
+}
+
+/// Lets the entrypoint go; returns what it says until its program has the process, or until it has ended.
+fn let_go(directory: &Path) -> std::io::Result<Vec<Report>> {
+    // The reader first: what the entrypoint says must find one.
+    let status = open_fifo(&directory.join("status.fifo"), OFlag::O_RDONLY)?;
+    let start = open_start_fifo(directory)?;
+    entrypoint::signal_byte(start.as_fd(), START)?;
+    drop(start);
+    unix::set_blocking(status.as_fd())?;
+    entrypoint::receive(&status, |_| false)
 }
 
 /// Notes that the program was executed. Nothing is left to note if the container has been deleted by force since, and
