@@ -59,6 +59,7 @@ fn everything_is_installed_where_it_belongs(#[case] system: &str) {
     let dir = tempfile::tempdir().unwrap();
     let built = dir.path().join("target/release");
     program(&built.join("runj"), "");
+    program(&built.join("runj-demo"), "");
     program(&built.join("containerd-shim-runj-v1"), "");
     program(&dir.path().join("bin/uname"), &format!("#!/bin/sh\necho {system}\n"));
     let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", dir.path().join("bin").display());

@@ -1,14 +1,55 @@
-//! `spec` and `demo`.
+//! `spec`, and the program of its own that `demo` is.
+//!
+//! What fetches and unpacks images is as large as all the rest, and the kernel looks at each page of a program that it
+//! starts: those that create containers are without it (docs/performance.md).
 
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
 
-use super::print;
+use super::{Global, VERSION, obey, print, refuse, without_verb};
 use crate::demo;
 
 #[cfg(feature = "demo")]
 mod images;
+
+/// The program, found where runj is.
+const PROGRAM: &str = "runj-demo";
+
+/// Executes it with what was typed, the verb at `args[at]` left out; returns only if that fails.
+pub fn hand_over(args: &[OsString], at: usize) -> anyhow::Result<u8> {
+    let program = std::env::current_exe().context("where runj itself is")?.with_file_name(PROGRAM);
+    let words: Vec<CString> =
+        without_verb(args, at).map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
+    let path = CString::new(program.as_os_str().as_bytes())?;
+    match nix::unistd::execv(&path, &words) {
+        Err(nix::errno::Errno::ENOENT) => {
+            anyhow::bail!("demo is the program {PROGRAM}, which is not installed: {}", program.display())
+        }
+        Err(error) => Err(error).with_context(|| program.display().to_string()),
+    }
+}
+
+/// Bundles to try things with
+#[derive(Debug, Parser)]
+#[command(name = PROGRAM, bin_name = "runj demo", version = VERSION, disable_help_subcommand = true)]
+pub struct Program {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Demo,
+}
+
+/// The main function of the program.
+pub fn main() -> u8 {
+    match Program::try_parse() {
+        Ok(program) => obey(&program.global, || program.command.call().map(|()| 0)),
+        Err(error) => refuse(&error),
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub enum Demo {

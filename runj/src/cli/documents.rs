@@ -3,13 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, Subcommand};
 use clap_complete::Shell;
 
 use super::Cli;
+use super::demo::Demo;
 
 fn tree(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// The command line with that of the program that `demo` is.
+fn command_line() -> clap::Command {
+    Cli::command().mut_subcommand("demo", |demo| {
+        Demo::augment_subcommands(clap::Command::new("demo").subcommand_required(true).arg_required_else_help(true))
+            .about(demo.get_about().cloned().unwrap_or_default())
+    })
 }
 
 /// For each verb, and for "" before them, the options that the help shows.
@@ -31,7 +40,7 @@ fn of_command_line() -> Options {
         }
     }
     let mut found = Options::new();
-    walk(&Cli::command(), "", &mut found);
+    walk(&command_line(), "", &mut found);
     // clap adds these when it parses.
     found.entry(String::new()).or_default().extend(["h", "-help", "V", "-version"].map(str::to_owned));
     found
@@ -65,7 +74,7 @@ fn the_manual_names_every_verb_and_option() {
 fn the_completions_are_those_of_the_command_line() {
     for (shell, name) in [(Shell::Bash, "runj.bash"), (Shell::Zsh, "_runj"), (Shell::Fish, "runj.fish")] {
         let mut expected = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "runj", &mut expected);
+        clap_complete::generate(shell, &mut command_line(), "runj", &mut expected);
         let path = tree("packaging/completions").join(name);
         if std::env::var_os("RUNJ_WRITE").is_some() {
             std::fs::write(&path, &expected).unwrap();

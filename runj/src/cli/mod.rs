@@ -22,7 +22,6 @@ mod update;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, FromArgMatches, Parser, Subcommand};
@@ -33,6 +32,8 @@ use crate::runtime::create::check_preserved;
 use crate::runtime::{Error, Runtime};
 use crate::state::store::Store;
 use crate::sys::{DEFAULT_STATE_ROOT, Host};
+
+pub use demo::main as demo_main;
 
 /// What `--version` shows, after the name.
 const VERSION: &str =
@@ -131,10 +132,7 @@ enum Command {
     /// Write a sample config.json
     Spec(demo::Spec),
     /// Bundles to try things with
-    Demo {
-        #[command(subcommand)]
-        command: demo::Demo,
-    },
+    Demo(unsupported::Anything),
 }
 
 #[derive(Debug, Subcommand)]
@@ -155,25 +153,36 @@ impl Command {
     }
 }
 
-/// Parses, calls, prints an error once; returns the exit code.
-pub fn main() -> ExitCode {
-    let cli = match parse(std::env::args_os().collect()) {
+/// Parses what was typed, its first word the name of the program; calls, prints an error once; returns the exit code.
+pub fn main(args: Vec<OsString>) -> u8 {
+    if let Some((at, "demo")) = verb(&args) {
+        return demo::hand_over(&args, at).unwrap_or_else(|error| fail(&format!("{error:#}"), 1));
+    }
+    let cli = match parse(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            let _ = error.print();
-            return if asked { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        }
+        Err(error) => return refuse(&error),
     };
     // Before anything is opened: the log would take the number of a descriptor that is not there.
     if let Err(error) = check_preserved(cli.command.preserve_fds()) {
         return fail(&error.to_string(), 1);
     }
-    if let Err(error) = init_log(&cli.global) {
+    obey(&cli.global, || dispatch(&cli))
+}
+
+/// The help that was asked for, or what is wrong with a command line.
+fn refuse(error: &clap::Error) -> u8 {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let _ = error.print();
+    u8::from(!asked)
+}
+
+/// Calls, prints an error once; returns the exit code.
+fn obey(global: &Global, call: impl FnOnce() -> anyhow::Result<u8>) -> u8 {
+    if let Err(error) = init_log(global) {
         return fail(&format!("--log: {error}"), 1);
     }
-    match dispatch(&cli) {
-        Ok(code) => ExitCode::from(code),
+    match call() {
+        Ok(code) => code,
         Err(error) => {
             let code = error.downcast_ref::<Error>().map_or(1, Error::exit_code);
             fail(&format!("{error:#}"), code)
@@ -186,59 +195,66 @@ pub fn main() -> ExitCode {
 fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
     let wants_help = args.iter().any(|arg| arg == "--help" || arg == "-h");
     match verb(&args).filter(|_| !wants_help) {
-        Some("create") => parse_alone(&args, "create", Command::Create),
-        Some("start") => parse_alone(&args, "start", Command::Start),
-        Some("state") => parse_alone(&args, "state", Command::State),
-        Some("kill") => parse_alone(&args, "kill", Command::Kill),
-        Some("delete") => parse_alone(&args, "delete", Command::Delete),
-        Some("run") => parse_alone(&args, "run", Command::Run),
-        Some("exec") => parse_alone(&args, "exec", Command::Exec),
-        Some("list") => parse_alone(&args, "list", Command::List),
-        Some("pause") => parse_alone(&args, "pause", Command::Pause),
-        Some("resume") => parse_alone(&args, "resume", Command::Resume),
-        Some("ps") => parse_alone(&args, "ps", Command::Ps),
-        Some("update") => parse_alone(&args, "update", Command::Update),
-        Some("events") => parse_alone(&args, "events", Command::Events),
-        Some("stats") => parse_alone(&args, "stats", Command::Stats),
+        Some((at, "create")) => parse_alone(&args, at, Command::Create),
+        Some((at, "start")) => parse_alone(&args, at, Command::Start),
+        Some((at, "state")) => parse_alone(&args, at, Command::State),
+        Some((at, "kill")) => parse_alone(&args, at, Command::Kill),
+        Some((at, "delete")) => parse_alone(&args, at, Command::Delete),
+        Some((at, "run")) => parse_alone(&args, at, Command::Run),
+        Some((at, "exec")) => parse_alone(&args, at, Command::Exec),
+        Some((at, "list")) => parse_alone(&args, at, Command::List),
+        Some((at, "pause")) => parse_alone(&args, at, Command::Pause),
+        Some((at, "resume")) => parse_alone(&args, at, Command::Resume),
+        Some((at, "ps")) => parse_alone(&args, at, Command::Ps),
+        Some((at, "update")) => parse_alone(&args, at, Command::Update),
+        Some((at, "events")) => parse_alone(&args, at, Command::Events),
+        Some((at, "stats")) => parse_alone(&args, at, Command::Stats),
         _ => Cli::try_parse_from(args),
     }
 }
 
-/// The first word that is neither a global option nor its value.
-fn verb(args: &[OsString]) -> Option<&str> {
+/// The first word that is neither a global option nor its value, and which it is; none if an odd one is before it.
+fn verb(args: &[OsString]) -> Option<(usize, &str)> {
+    const FLAGS: &[&str] = &["--debug", "--systemd-cgroup"];
     const WITH_VALUE: &[&str] = &["--root", "--log", "--log-format", "--log-level", "--cgroup-manager", "--rootless"];
-    let mut words = args.iter().skip(1);
-    while let Some(word) = words.next() {
+    let mut words = args.iter().enumerate().skip(1);
+    while let Some((at, word)) = words.next() {
         let word = word.to_str()?;
-        if WITH_VALUE.contains(&word) {
-            words.next();
-        } else if !word.starts_with('-') {
-            return Some(word);
+        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+        match (WITH_VALUE.contains(&name), value) {
+            (true, Some(_)) => {}
+            (true, None) => drop(words.next()),
+            (false, _) if FLAGS.contains(&word) => {}
+            (false, _) => return (!word.starts_with('-')).then_some((at, word)),
         }
     }
     None
 }
 
-fn parse_alone<A: Args>(args: &[OsString], name: &'static str, wrap: fn(A) -> Command) -> Result<Cli, clap::Error> {
-    let command = clap::Command::new("runj").disable_help_subcommand(true).subcommand_required(true);
-    let alone = A::augment_args(clap::Command::new(name));
-    let mut matches = Global::augment_args(command).subcommand(alone).try_get_matches_from(args)?;
-    let missing = || clap::Error::new(ErrorKind::MissingSubcommand);
-    let (_, mut matches_of_verb) = matches.remove_subcommand().ok_or_else(missing)?;
-    // Global options may stand behind the verb too; the verb's matches hold them wherever they stand.
-    let global = Global::from_arg_matches(&matches_of_verb)?;
-    let command = wrap(A::from_arg_matches_mut(&mut matches_of_verb)?);
-    Ok(Cli { global, command })
+/// All but the verb: the program then has the options and arguments of that verb beside the global ones.
+fn without_verb(args: &[OsString], at: usize) -> impl Iterator<Item = &OsString> {
+    args.iter().enumerate().filter(move |(index, _)| *index != at).map(|(_, word)| word)
+}
+
+fn parse_alone<A: Args>(args: &[OsString], at: usize, wrap: fn(A) -> Command) -> Result<Cli, clap::Error> {
+    let verb = args.get(at).map(|verb| verb.to_string_lossy()).unwrap_or_default();
+    let command = clap::Command::new("runj").bin_name(format!("runj {verb}"));
+    let command = A::augment_args(Global::augment_args(command));
+    let mut matches = command.try_get_matches_from(without_verb(args, at))?;
+    Ok(Cli {
+        global: Global::from_arg_matches_mut(&mut matches)?,
+        command: wrap(A::from_arg_matches_mut(&mut matches)?),
+    })
 }
 
 /// One line on standard error, one object in the log.
-fn fail(message: &str, code: u8) -> ExitCode {
+fn fail(message: &str, code: u8) -> u8 {
     let line = shown(&message.replace('\n', " "));
     if crate::log::has_file() {
         log::error!("{line}");
     }
     let _ = writeln!(std::io::stderr(), "runj: {line}");
-    ExitCode::from(code)
+    code
 }
 
 /// A text for a terminal: what a name or a path may hold to command it is escaped.
@@ -283,7 +299,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         Command::Restore(_) => return Err(unsupported::error("restore")),
         Command::Plan(args) => args.call(&runtime)?,
         Command::Spec(args) => args.call()?,
-        Command::Demo { command } => command.call()?,
+        Command::Demo(_) => anyhow::bail!("demo: an option before it is not understood"),
         Command::Run(args) => return args.call(&runtime),
         Command::Doctor(args) => return args.call(&runtime),
         Command::Exec(args) | Command::Extension { command: Extension::Exec(args) } => return args.call(&runtime),

@@ -16,6 +16,7 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod processors;
+pub mod startup;
 pub mod tree;
 pub mod unix;
 pub mod usage;
