@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use super::{Global, VERSION, obey, print, refuse, without_verb};
+use super::{Global, VERSION, obey, print, refuse};
 use crate::demo;
 
 #[cfg(feature = "demo")]
@@ -22,8 +22,9 @@ const PROGRAM: &str = "runj-demo";
 /// Executes it with what was typed, the verb at `args[at]` left out; returns only if that fails.
 pub fn hand_over(args: &[OsString], at: usize) -> anyhow::Result<u8> {
     let program = std::env::current_exe().context("where runj itself is")?.with_file_name(PROGRAM);
-    let words: Vec<CString> =
-        without_verb(args, at).map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
+    let words =
+        args.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, word)| CString::new(word.as_bytes()));
+    let words: Vec<CString> = words.collect::<Result<_, _>>()?;
     let path = CString::new(program.as_os_str().as_bytes())?;
     match nix::unistd::execv(&path, &words) {
         Err(nix::errno::Errno::ENOENT) => {

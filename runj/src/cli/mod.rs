@@ -19,12 +19,12 @@ mod stats;
 mod unsupported;
 mod update;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
 use crate::log::Format;
@@ -77,6 +77,21 @@ struct Global {
     /// Ignored: runj needs root
     #[arg(long, global = true, hide = true, value_name = "X")]
     rootless: Option<String>,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            root: DEFAULT_STATE_ROOT.into(),
+            log: None,
+            log_format: Format::Text,
+            log_level: None,
+            debug: false,
+            systemd_cgroup: false,
+            cgroup_manager: None,
+            rootless: None,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -155,7 +170,7 @@ impl Command {
 
 /// Parses what was typed, its first word the name of the program; calls, prints an error once; returns the exit code.
 pub fn main(args: Vec<OsString>) -> u8 {
-    if let Some((at, "demo")) = verb(&args) {
+    if let Some((at, _)) = before_verb(&args).filter(|(at, _)| args[*at] == "demo") {
         return demo::hand_over(&args, at).unwrap_or_else(|error| fail(&format!("{error:#}"), 1));
     }
     let cli = match parse(args) {
@@ -190,61 +205,90 @@ fn obey(global: &Global, call: impl FnOnce() -> anyhow::Result<u8>) -> u8 {
     }
 }
 
-/// Parses. Building the description of every subcommand costs more than most of them do, so for the ones that
-/// engines call only their own is built; help and whatever is odd take the whole.
+/// Parses. Building the description of every option costs more than most verbs do, so for those that engines call only
+/// the verb's own are built; help and whatever is odd take the whole.
 fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let wants_help = args.iter().any(|arg| arg == "--help" || arg == "-h");
-    match verb(&args).filter(|_| !wants_help) {
-        Some((at, "create")) => parse_alone(&args, at, Command::Create),
-        Some((at, "start")) => parse_alone(&args, at, Command::Start),
-        Some((at, "state")) => parse_alone(&args, at, Command::State),
-        Some((at, "kill")) => parse_alone(&args, at, Command::Kill),
-        Some((at, "delete")) => parse_alone(&args, at, Command::Delete),
-        Some((at, "run")) => parse_alone(&args, at, Command::Run),
-        Some((at, "exec")) => parse_alone(&args, at, Command::Exec),
-        Some((at, "list")) => parse_alone(&args, at, Command::List),
-        Some((at, "pause")) => parse_alone(&args, at, Command::Pause),
-        Some((at, "resume")) => parse_alone(&args, at, Command::Resume),
-        Some((at, "ps")) => parse_alone(&args, at, Command::Ps),
-        Some((at, "update")) => parse_alone(&args, at, Command::Update),
-        Some((at, "events")) => parse_alone(&args, at, Command::Events),
-        Some((at, "stats")) => parse_alone(&args, at, Command::Stats),
+    let Some((at, global)) = before_verb(&args).filter(|(at, _)| args.iter().skip(at + 1).all(|word| !is_global(word)))
+    else {
+        return Cli::try_parse_from(args);
+    };
+    match args.get(at).and_then(|verb| verb.to_str()) {
+        Some("create") => parse_alone(&args, at, global, Command::Create),
+        Some("start") => parse_alone(&args, at, global, Command::Start),
+        Some("state") => parse_alone(&args, at, global, Command::State),
+        Some("kill") => parse_alone(&args, at, global, Command::Kill),
+        Some("delete") => parse_alone(&args, at, global, Command::Delete),
+        Some("run") => parse_alone(&args, at, global, Command::Run),
+        Some("exec") => parse_alone(&args, at, global, Command::Exec),
+        Some("list") => parse_alone(&args, at, global, Command::List),
+        Some("pause") => parse_alone(&args, at, global, Command::Pause),
+        Some("resume") => parse_alone(&args, at, global, Command::Resume),
+        Some("ps") => parse_alone(&args, at, global, Command::Ps),
+        Some("update") => parse_alone(&args, at, global, Command::Update),
+        Some("events") => parse_alone(&args, at, global, Command::Events),
+        Some("stats") => parse_alone(&args, at, global, Command::Stats),
         _ => Cli::try_parse_from(args),
     }
 }
 
-/// The first word that is neither a global option nor its value, and which it is; none if an odd one is before it.
-fn verb(args: &[OsString]) -> Option<(usize, &str)> {
-    const FLAGS: &[&str] = &["--debug", "--systemd-cgroup"];
-    const WITH_VALUE: &[&str] = &["--root", "--log", "--log-format", "--log-level", "--cgroup-manager", "--rootless"];
+/// The global options that take a value, and those that do not.
+const WITH_VALUE: &[&str] = &["--root", "--log", "--log-format", "--log-level", "--cgroup-manager", "--rootless"];
+const FLAGS: &[&str] = &["--debug", "--systemd-cgroup"];
+
+/// Where the verb is, and the global options before it; none if there is no verb or anything odd before it.
+fn before_verb(args: &[OsString]) -> Option<(usize, Global)> {
+    let mut global = Global::default();
+    let mut seen = Vec::new();
     let mut words = args.iter().enumerate().skip(1);
     while let Some((at, word)) = words.next() {
         let word = word.to_str()?;
+        if !word.starts_with('-') {
+            return Some((at, global));
+        }
         let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
-        match (WITH_VALUE.contains(&name), value) {
-            (true, Some(_)) => {}
-            (true, None) => drop(words.next()),
-            (false, _) if FLAGS.contains(&word) => {}
-            (false, _) => return (!word.starts_with('-')).then_some((at, word)),
+        let value = match value {
+            Some(value) => value,
+            None if WITH_VALUE.contains(&name) => words.next()?.1.to_str().filter(|value| !value.starts_with('-'))?,
+            None => "",
+        };
+        // What clap says of a word that is there twice, or that lacks or has a value, is said by it.
+        if seen.contains(&name) || value.is_empty() != FLAGS.contains(&name) {
+            return None;
+        }
+        seen.push(name);
+        match name {
+            "--root" => global.root = value.into(),
+            "--log" => global.log = Some(value.into()),
+            "--log-format" => global.log_format = Format::from_str(value, false).ok()?,
+            "--log-level" => global.log_level = Some(value.parse().ok()?),
+            "--cgroup-manager" => global.cgroup_manager = Some(value.to_owned()),
+            "--rootless" => global.rootless = Some(value.to_owned()),
+            "--debug" => global.debug = true,
+            "--systemd-cgroup" => global.systemd_cgroup = true,
+            _ => return None,
         }
     }
     None
 }
 
-/// All but the verb: the program then has the options and arguments of that verb beside the global ones.
-fn without_verb(args: &[OsString], at: usize) -> impl Iterator<Item = &OsString> {
-    args.iter().enumerate().filter(move |(index, _)| *index != at).map(|(_, word)| word)
+/// Whether a word behind the verb may be a global option or ask for help.
+fn is_global(word: &OsStr) -> bool {
+    let Some(word) = word.to_str() else { return false };
+    let name = word.split_once('=').map_or(word, |(name, _)| name);
+    WITH_VALUE.contains(&name) || FLAGS.contains(&name) || word == "--help" || word == "-h"
 }
 
-fn parse_alone<A: Args>(args: &[OsString], at: usize, wrap: fn(A) -> Command) -> Result<Cli, clap::Error> {
+/// Parses what stands behind the verb.
+fn parse_alone<A: Args>(
+    args: &[OsString],
+    at: usize,
+    global: Global,
+    wrap: fn(A) -> Command,
+) -> Result<Cli, clap::Error> {
     let verb = args.get(at).map(|verb| verb.to_string_lossy()).unwrap_or_default();
-    let command = clap::Command::new("runj").bin_name(format!("runj {verb}"));
-    let command = A::augment_args(Global::augment_args(command));
-    let mut matches = command.try_get_matches_from(without_verb(args, at))?;
-    Ok(Cli {
-        global: Global::from_arg_matches_mut(&mut matches)?,
-        command: wrap(A::from_arg_matches_mut(&mut matches)?),
-    })
+    let command = A::augment_args(clap::Command::new("runj").bin_name(format!("runj {verb}")));
+    let mut matches = command.try_get_matches_from(args.iter().skip(at))?;
+    Ok(Cli { global, command: wrap(A::from_arg_matches_mut(&mut matches)?) })
 }
 
 /// One line on standard error, one object in the log.
@@ -346,6 +390,9 @@ mod tests {
     #[case("runj kill -a c1 9")]
     #[case("runj --rootless false --cgroup-manager disabled delete -f c1")]
     #[case("runj run -d --keep c1")]
+    #[case("runj --log-format json --log-level info --cgroup-manager x --rootless=true state c1")]
+    #[case("runj exec c1 ls -h")]
+    #[case("runj state -- c1")]
     #[case("runj exec -t -e A=1 c1 sh -c x --root /inside")]
     #[case("runj list -q -f json")]
     #[case("runj pause c1")]
@@ -395,7 +442,16 @@ mod tests {
     #[case("runj events --interval 0s c1")]
     #[case("runj stats --interval 0s")]
     #[case("runj run --checkpoint c1")]
+    #[case("runj --root= state c1")]
+    #[case("runj --root /a --root /b state c1")]
+    #[case("runj --root --debug state c1")]
+    #[case("runj --debug=yes state c1")]
+    #[case("runj --log-level much state c1")]
+    #[case("runj --force delete c1")]
+    #[case("runj -- state c1")]
+    #[case("runj state --force c1")]
     fn errors(#[case] line: &str) {
-        assert!(parse(args(line)).is_err());
+        let alone = parse(args(line)).unwrap_err().kind();
+        assert_eq!(alone, Cli::try_parse_from(args(line)).unwrap_err().kind());
     }
 }

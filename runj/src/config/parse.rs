@@ -2,7 +2,7 @@
 //!
 //! Messages are serde's own, with the path of the property before them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use oci_spec::runtime as oci;
@@ -24,7 +24,7 @@ struct Spec {
     hostname: Option<String>,
     domainname: Option<String>,
     hooks: Option<oci::Hooks>,
-    annotations: Option<HashMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 /// Those of [`oci::Process`].

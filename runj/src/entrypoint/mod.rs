@@ -293,7 +293,7 @@ fn execute(
 /// Reads reports until the other side is closed or `until` says that this one is enough.
 pub fn receive(fd: impl AsFd, until: impl Fn(&Report) -> bool) -> std::io::Result<Vec<Report>> {
     let file = fd.as_fd().try_clone_to_owned()?;
-    let mut reader = std::io::BufReader::new(std::fs::File::from(file));
+    let mut reader = std::io::BufReader::with_capacity(512, std::fs::File::from(file));
     let mut reports = Vec::new();
     let mut line = String::new();
     loop {

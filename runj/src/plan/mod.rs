@@ -15,7 +15,7 @@ pub mod net;
 pub mod process;
 pub mod text;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -145,13 +145,13 @@ impl Plan {
 
 /// Properties, to be found by those that they are in and by those that are in them, however many there are.
 struct Places<'a> {
-    exact: HashMap<&'a str, Vec<usize>>,
-    around: HashMap<&'a str, Vec<usize>>,
+    exact: BTreeMap<&'a str, Vec<usize>>,
+    around: BTreeMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> Places<'a> {
     fn new(properties: impl Iterator<Item = &'a str>) -> Self {
-        let (mut exact, mut around) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
+        let (mut exact, mut around) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
         for (number, list) in properties.enumerate() {
             // One problem may be of several properties.
             for property in list.split(", ") {

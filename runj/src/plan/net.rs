@@ -1,7 +1,6 @@
 //! Addresses and interfaces. Pure.
 
-use std::collections::HashSet;
-use std::hash::Hash;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
@@ -50,7 +49,7 @@ pub fn plan(config: &Config, problems: &mut Vec<Problem>) -> Network {
             ));
         }
     }
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     for (index, name) in jail.vnet_interfaces.iter().enumerate() {
         check_interface(&format!("freebsd.jail.vnetInterfaces[{index}]"), name, problems);
         if !seen.insert(name) {
@@ -64,14 +63,14 @@ pub fn plan(config: &Config, problems: &mut Vec<Problem>) -> Network {
     Network { ip4, ip6, aliases, interfaces: jail.vnet_interfaces.clone() }
 }
 
-fn addresses<T: std::str::FromStr + Copy + Eq + Hash>(
+fn addresses<T: std::str::FromStr + Copy + Ord>(
     property: &str,
     family: &str,
     texts: &[String],
     problems: &mut Vec<Problem>,
 ) -> Vec<T> {
     let mut list = Vec::with_capacity(texts.len());
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     for (index, text) in texts.iter().enumerate() {
         match text.parse() {
             Ok(address) if !seen.insert(address) => {

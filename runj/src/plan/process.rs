@@ -1,6 +1,6 @@
 //! The program and what it is given. Pure.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -143,7 +143,7 @@ fn rlimits(process: &Process, system: System, problems: &mut Vec<Problem>) -> Ve
         System::Linux => LINUX_RLIMITS,
     };
     let mut list: Vec<Rlimit> = Vec::with_capacity(process.rlimits.len());
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     for (index, entry) in process.rlimits.iter().enumerate() {
         let property = format!("process.rlimits[{index}]");
         if !known.contains(&entry.name.as_str()) {

@@ -8,6 +8,7 @@ mod net;
 mod process;
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_uint, c_ulong, c_void};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -234,9 +235,25 @@ pub fn mounts() -> nix::Result<Vec<Mounted>> {
 /// sysctl(3): the bytes of a value, however long it is.
 pub fn sysctl(mib: &[c_int]) -> nix::Result<Vec<u8>> {
     let count = c_uint::try_from(mib.len()).map_err(|_| Errno::EINVAL)?;
-    // Room for a `struct kinfo_proc`, so that most values take one call.
-    let mut length = 2048;
+    // Room for a `struct kinfo_proc`, so that most values take one call, and no memory until their size is known.
+    let mut first = [MaybeUninit::<u8>::uninit(); 2048];
+    let mut length = first.len();
+    // SAFETY: the buffer has `length` bytes; the names are an array of `count` numbers.
+    let result =
+        unsafe { libc::sysctl(mib.as_ptr(), count, first.as_mut_ptr().cast(), &raw mut length, ptr::null(), 0) };
+    match Errno::result(result) {
+        Err(Errno::ENOMEM) => {}
+        Err(errno) => return Err(errno),
+        // SAFETY: the kernel wrote that many.
+        Ok(_) => {
+            return Ok(unsafe { std::slice::from_raw_parts(first.as_ptr().cast(), length.min(first.len())) }.to_vec());
+        }
+    }
     loop {
+        // SAFETY: with no buffer it only says the length.
+        Errno::result(unsafe { libc::sysctl(mib.as_ptr(), count, ptr::null_mut(), &raw mut length, ptr::null(), 0) })?;
+        // What grows between the two calls, a list of processes, finds some room.
+        length += length / 8 + 16;
         let mut value: Vec<u8> = vec![0; length];
         let buffer = value.as_mut_ptr().cast::<c_void>();
         // SAFETY: the buffer has `length` bytes; the names are an array of `count` numbers.
@@ -249,10 +266,6 @@ pub fn sysctl(mib: &[c_int]) -> nix::Result<Vec<u8>> {
                 return Ok(value);
             }
         }
-        // SAFETY: with no buffer it only says the length.
-        Errno::result(unsafe { libc::sysctl(mib.as_ptr(), count, ptr::null_mut(), &raw mut length, ptr::null(), 0) })?;
-        // What grows between the two calls, a list of processes, finds some room.
-        length += length / 8 + 16;
     }
 }
 

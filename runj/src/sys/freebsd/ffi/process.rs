@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{chars, sysctl, sysctl_value};
+use super::{chars, sysctl};
 
 /// An entry of the kernel's process list.
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +69,31 @@ pub fn terminal_name(device: libc::dev_t) -> Option<String> {
 /// The processes that `kern.proc` lists under these numbers (sys/sysctl.h: `KERN_PROC_PROC`, `KERN_PROC_PID`).
 pub fn processes(what: &[c_int]) -> nix::Result<Vec<Process>> {
     let list = sysctl(&[&[libc::CTL_KERN, libc::KERN_PROC], what].concat())?;
-    Ok(list.chunks_exact(size_of::<libc::kinfo_proc>()).map(process).collect())
+    Ok(list
+        .chunks_exact(size_of::<libc::kinfo_proc>())
+        .filter_map(|entry| entry.try_into().ok())
+        .map(process)
+        .collect())
 }
 
-fn process(entry: &[u8]) -> Process {
-    // SAFETY: the chunk has the size of a kinfo_proc, which the kernel filled and whose size it checks with
+/// The signals that a process ignores, the first the lowest bit; none if there is no such process.
+pub fn ignored_signals(pid: c_int) -> Option<u128> {
+    let list = sysctl(&[libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, pid]).ok()?;
+    let set = information(list.first_chunk()?).ki_sigignore;
+    // SAFETY: a sigset_t is four numbers of 32 bits (sys/_sigset.h), the first signals in the first.
+    let words = unsafe { std::mem::transmute::<libc::sigset_t, [u32; 4]>(set) };
+    Some(words.iter().rev().fold(0, |bits, word| bits << 32 | u128::from(*word)))
+}
+
+/// What the kernel tells of a process.
+fn information(entry: &[u8; size_of::<libc::kinfo_proc>()]) -> libc::kinfo_proc {
+    // SAFETY: it has the size of a kinfo_proc, which the kernel filled and whose size it checks with
     // ki_structsize since FreeBSD 5; integers, arrays and pointers, so that any bytes are a value.
-    let entry = unsafe { entry.as_ptr().cast::<libc::kinfo_proc>().read_unaligned() };
+    unsafe { entry.as_ptr().cast::<libc::kinfo_proc>().read_unaligned() }
+}
+
+fn process(entry: &[u8; size_of::<libc::kinfo_proc>()]) -> Process {
+    let entry = information(entry);
     Process {
         pid: entry.ki_pid,
         jid: entry.ki_jid,
@@ -97,7 +115,7 @@ fn microseconds(time: libc::timeval) -> i64 {
 
 /// `kern.boottime`, in microseconds after 1970 by the present clock.
 pub fn boot_time() -> nix::Result<i64> {
-    let value = sysctl_value(c"kern.boottime")?;
+    let value = sysctl(&[libc::CTL_KERN, libc::KERN_BOOTTIME])?;
     if value.len() != size_of::<libc::timeval>() {
         return Err(Errno::EINVAL);
     }
