@@ -138,12 +138,18 @@ impl Place {
         std::fs::write(self.bundle.join("config.json"), config.to_string()).context("config.json")
     }
 
+    /// Creates a container; returns the pid of its program.
+    pub fn create(&self, runtime: impl Fn(&[&str]) -> Command, id: &str) -> anyhow::Result<(Sample, i32)> {
+        let file = self.directory.join("pid");
+        let [create, option, bundle, id] = self.of_bundle("create", id);
+        let created = run(runtime(&[create, "--pid-file", file.to_str().unwrap_or_default(), option, bundle, id]))?;
+        Ok((created, std::fs::read_to_string(&file)?.trim().parse().context("the pid file")?))
+    }
+
     /// Create, start, wait for the program's end, delete: what an engine does.
     pub fn life(&self, runtime: impl Fn(&[&str]) -> Command) -> anyhow::Result<Sample> {
-        let file = self.directory.join("pid");
-        let [create, option, bundle, id] = self.of_bundle("create", "life");
-        let created = run(runtime(&[create, "--pid-file", file.to_str().unwrap_or_default(), option, bundle, id]))?;
-        let pid = std::fs::read_to_string(&file)?.trim().parse().context("the pid file")?;
+        let id = "life";
+        let (created, pid) = self.create(&runtime, id)?;
         let started = run(runtime(&["start", id]))?;
         let waited = measure::reap(pid)?;
         Ok(created + started + waited + run(runtime(&["delete", id]))?)

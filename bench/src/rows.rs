@@ -4,9 +4,8 @@ use std::process::Command;
 use std::thread;
 
 use anyhow::Context;
-use serde_json::Value;
 
-use crate::measure::{Sample, run};
+use crate::measure::{self, Sample, run};
 use crate::place::{MOUNTS, Place, Wish, peers};
 use crate::table::{Pairs, Table};
 
@@ -72,20 +71,27 @@ pub fn verbs(place: &Place, table: &mut Table) -> anyhow::Result<()> {
     let names = ["create", "start", "state", "exec", "list", "kill", "delete"];
     let mut rows = vec![Pairs::default(); names.len()];
     for round in 0..=table.rounds {
+        let mut program = 0;
         for (name, row) in names.iter().zip(&mut rows) {
-            let of_bundle = place.of_bundle("create", "v");
             let args: &[&str] = match *name {
-                "create" => &of_bundle,
                 "exec" => &["exec", "v", "/bin/floor", "nothing"],
                 "list" => &["list"],
                 "kill" => &["kill", "v", "KILL"],
                 "delete" => {
-                    await_stopped(place)?;
+                    // Whoever created it, an engine, waits for its end.
+                    measure::reap(program)?;
                     &["delete", "v"]
                 }
                 verb => &[verb, "v"],
             };
-            let pair = (run(place.runj(args)).with_context(|| (*name).to_owned())?, run(place.floor_nothing())?);
+            let ours = if *name == "create" {
+                let (sample, pid) = place.create(|args| place.runj(args), "v")?;
+                program = pid;
+                sample
+            } else {
+                run(place.runj(args)).with_context(|| (*name).to_owned())?
+            };
+            let pair = (ours, run(place.floor_nothing())?);
             if round > 0 {
                 row.push(pair.0, pair.1);
             }
@@ -95,16 +101,6 @@ pub fn verbs(place: &Place, table: &mut Table) -> anyhow::Result<()> {
         table.add(name, NOTHING, row);
     }
     table.compare("plan", NOTHING, || place.runj(&["plan", place.of_bundle("", "")[2]]), || place.floor_nothing())
-}
-
-fn await_stopped(place: &Place) -> anyhow::Result<()> {
-    for _ in 0..1000 {
-        let state: Value = serde_json::from_slice(&place.runj(&["state", "v"]).output()?.stdout)?;
-        if state["status"] == "stopped" {
-            return Ok(());
-        }
-    }
-    anyhow::bail!("the container does not stop")
 }
 
 /// The verbs with ever more containers beside theirs.
@@ -123,8 +119,16 @@ pub fn scale(place: &Place, table: &mut Table, most: usize) -> anyhow::Result<()
         for _ in 0..table.rounds {
             state.push(run(place.runj(&["state", "c0"]))?, run(place.floor_nothing())?);
             exec.push(run(place.runj(&["exec", "c0", "/bin/floor", "nothing"]))?, run(place.floor_nothing())?);
-            create.push(run(place.runj(&place.of_bundle("create", "new")))?, run(place.floor_nothing())?);
-            delete.push(run(place.runj(&["delete", "--force", "new"]))?, run(place.floor_nothing())?);
+            let (created, program) = place.create(|args| place.runj(args), "new")?;
+            create.push(created, run(place.floor_nothing())?);
+            // Whoever created it, an engine, waits for its end meanwhile.
+            let deleted = thread::scope(|scope| {
+                let engine = scope.spawn(move || measure::reap(program));
+                let deleted = run(place.runj(&["delete", "--force", "new"]))?;
+                engine.join().unwrap_or_else(|_| anyhow::bail!("the engine failed"))?;
+                anyhow::Ok(deleted)
+            })?;
+            delete.push(deleted, run(place.floor_nothing())?);
         }
         for (name, pairs) in [("state", state), ("exec", exec), ("create", create), ("delete", delete)] {
             table.add(&format!("{name}, {count} present"), NOTHING, &pairs);

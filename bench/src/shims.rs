@@ -31,17 +31,25 @@ pub fn shims(place: &Place, table: &mut Table) -> anyhow::Result<()> {
     let case = Case::at(&place.directory.join(format!("bench-{}", std::process::id())));
     let containerd = Containerd::start(&case);
     let run = |runtime: &str| timed(containerd.run_by(runtime, &["--rm"], &case.id(), &["true"]));
-    let mut pairs = Pairs::default();
-    let mut client = Pairs::default();
+    let (mut pairs, mut client, mut without) = (Pairs::default(), Pairs::default(), Pairs::default());
     for round in 0..=table.rounds {
         let (ours, theirs, version) = (run(RUNTIMES[0])?, run(RUNTIMES[1])?, timed(containerd.ctr(["version"]))?);
+        let id = case.id();
+        let create = timed(containerd.ctr(["containers", "create", containerd::IMAGE, &id]))?;
+        let delete = timed(containerd.ctr(["containers", "delete", &id]))?;
         if round > 0 {
             pairs.push(ours, theirs);
             client.push(ours, version);
+            without.push(
+                Sample { seconds: create.seconds + delete.seconds - version.seconds, ..Sample::default() },
+                theirs,
+            );
         }
     }
     table.add("ctr run --rm", PEER, &pairs);
     table.add("ctr run --rm", "ctr version", &client);
+    // A container that is never run: what ctr and containerd take, one start of ctr too much left out.
+    table.add("ctr containers create, delete", &format!("ctr run --rm with {PEER}"), &without);
 
     let ids = RUNTIMES.map(|runtime| {
         let id = case.id();
@@ -53,15 +61,23 @@ pub fn shims(place: &Place, table: &mut Table) -> anyhow::Result<()> {
     let idle = memory()?;
     table.level("shim, one container: resident", PEER, idle[0].resident, idle[1].resident, "KiB");
     table.level("shim, one container: its share", PEER, idle[0].share, idle[1].share, "KiB");
-    let mut pairs = Pairs::default();
+    let (mut pairs, mut client) = (Pairs::default(), Pairs::default());
+    let spent =
+        || -> anyhow::Result<[f64; 2]> { Ok([spent_by(&containerd, &ids[0])?, spent_by(&containerd, &ids[1])?]) };
+    let before = spent()?;
     for round in 0..=table.rounds {
         let exec = |id: &str| timed(containerd.exec(&[], &format!("e{round}"), id, &["true"]));
-        let (ours, theirs) = (exec(&ids[0])?, exec(&ids[1])?);
+        let (ours, theirs, version) = (exec(&ids[0])?, exec(&ids[1])?, timed(containerd.ctr(["version"]))?);
         if round > 0 {
             pairs.push(ours, theirs);
+            client.push(ours, version);
         }
     }
     table.add("ctr task exec", PEER, &pairs);
+    table.add("ctr task exec", "ctr version", &client);
+    let after = spent()?;
+    let each = |side: usize| (after[side] - before[side]) / (table.rounds + 1) as f64;
+    table.level("ctr task exec: processor time below containerd", PEER, each(0), each(1), "ms");
     let idle = memory()?;
     table.level("shim, after execs: resident", PEER, idle[0].resident, idle[1].resident, "KiB");
     for number in 0..EXECS {
@@ -94,6 +110,16 @@ fn of_shim(containerd: &Containerd<'_>, id: &str) -> anyhow::Result<Memory> {
         kib.with_context(|| format!("/proc/{pid}/smaps_rollup: no {name}"))
     };
     Ok(Memory { resident: line("Rss:")?, share: line("Pss:")? })
+}
+
+/// Processor time of a shim and of what it has waited for, in milliseconds (proc(5): fields 14 to 17 of stat).
+fn spent_by(containerd: &Containerd<'_>, id: &str) -> anyhow::Result<f64> {
+    let pid = containerd.shim_of(id).context("no shim")?;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(4);
+    let ticks: f64 = fields.filter_map(|field| field.parse::<f64>().ok()).sum();
+    // USER_HZ is 100 on every processor.
+    Ok(ticks * 10.0)
 }
 
 fn timed(program: Program) -> anyhow::Result<Sample> {

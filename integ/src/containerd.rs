@@ -14,7 +14,7 @@ use crate::{Case, Program, ffi, locate, until, wait};
 pub const RUNTIME: &str = "wtf.sbk.runj.v1";
 
 /// The image, in which there is nothing but integ-inside.
-const IMAGE: &str = "integ.local/inside:1";
+pub const IMAGE: &str = "integ.local/inside:1";
 
 /// Where shims have their sockets and runj its state.
 const STATE: &str = "/run/containerd";

@@ -314,6 +314,11 @@ fn any_verb_against_any() {
                     }
                 });
             }
+            // An exec whose program was paused waits for somebody to resume it, and all are about to leave.
+            std::thread::sleep(end.saturating_duration_since(Instant::now()));
+            for id in &ids {
+                case.runj(["delete", "--force", id]).ok();
+            }
         });
         case.runj(["list", "-f", "json"]).ok();
         for (which, id) in ids.iter().enumerate() {

@@ -244,9 +244,10 @@ pub fn sysctl(mib: &[c_int]) -> nix::Result<Vec<u8>> {
     match Errno::result(result) {
         Err(Errno::ENOMEM) => {}
         Err(errno) => return Err(errno),
-        // SAFETY: the kernel wrote that many.
         Ok(_) => {
-            return Ok(unsafe { std::slice::from_raw_parts(first.as_ptr().cast(), length.min(first.len())) }.to_vec());
+            // SAFETY: the kernel wrote that many.
+            let value = unsafe { std::slice::from_raw_parts(first.as_ptr().cast::<u8>(), length.min(first.len())) };
+            return Ok(value.to_vec());
         }
     }
     loop {
