@@ -34,6 +34,8 @@ const RECORD: &str = "state.json";
 const PLAN: &str = "plan.json";
 const JOURNAL: &str = "journal";
 const LOCK: &str = "lock";
+/// What lies in the directory of every container that was created.
+const FILES: [&str; 6] = [RECORD, PLAN, JOURNAL, "start.fifo", "status.fifo", LOCK];
 /// Where the read-only alias of the root is mounted.
 pub const ALIAS: &str = "root";
 /// What the directory of a deleted container is called, before the pid of who removes it.
@@ -398,19 +400,27 @@ impl Locked {
 /// Removes a directory with files in it. Nothing is followed, and what somebody else has removed meanwhile is gone: two
 /// `gc` may find the same remains.
 fn remove_files(directory: &Path) -> Result<()> {
-    let gone = |error: &std::io::Error| error.kind() == ErrorKind::NotFound;
+    let removed = |path: &Path, result: std::io::Result<()>| match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io(path)(error)),
+        _ => Ok(()),
+    };
+    // To read a directory costs more than to remove what is in it.
+    for path in FILES.map(|name| directory.join(name)) {
+        removed(&path, std::fs::remove_file(&path))?;
+    }
+    match std::fs::remove_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+        result => return removed(directory, result),
+    }
     let entries = match std::fs::read_dir(directory) {
-        Err(error) if gone(&error) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(io(directory))?,
     };
     for entry in entries {
         let path = entry.map_err(io(directory))?.path();
-        std::fs::remove_file(&path)
-            .or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })
-            .map_err(io(&path))?;
+        removed(&path, std::fs::remove_file(&path))?;
     }
-    let removed = std::fs::remove_dir(directory);
-    removed.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) }).map_err(io(directory))
+    removed(directory, std::fs::remove_dir(directory))
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

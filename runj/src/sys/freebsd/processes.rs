@@ -1,6 +1,7 @@
 //! Processes: the kernel's list, signals, terminals, and what a child does to itself.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
@@ -17,11 +18,16 @@ use crate::sys::{Processes, Result, SysError, unix};
 
 impl Processes for Host {
     fn boot_id(&self) -> Result<Option<String>> {
-        match ffi::sysctl_value(c"kern.boot_id") {
-            Ok(bytes) => Ok(Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(SysError::new("sysctl kern.boot_id", errno)),
+        static BOOT: OnceLock<Option<String>> = OnceLock::new();
+        if let Some(id) = BOOT.get() {
+            return Ok(id.clone());
         }
+        let id = match ffi::sysctl_value(c"kern.boot_id") {
+            Ok(bytes) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+            Err(Errno::ENOENT) => None,
+            Err(errno) => return Err(SysError::new("sysctl kern.boot_id", errno)),
+        };
+        Ok(BOOT.get_or_init(|| id).clone())
     }
 
     fn identity(&self, pid: i32) -> Result<Option<ProcessIdentity>> {
