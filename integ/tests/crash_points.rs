@@ -320,13 +320,8 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("fork", "fork", ""),
 ];
 
-/// Methods that change nothing here: FreeBSD has no aliases to give on Linux, Linux no inner mounts to undo; a jail that
-/// was created is not changed by any verb.
-const NOT_HERE: &[&str] = if cfg!(target_os = "linux") {
-    &["alias_add", "alias_remove", "jail_update", "unmount_inner"]
-} else {
-    &["jail_update"]
-};
+/// Methods that change nothing here: Linux has no aliases to give and no inner mounts to undo.
+const NOT_HERE: &[&str] = if cfg!(target_os = "linux") { &["alias_add", "alias_remove", "unmount_inner"] } else { &[] };
 
 /// Those that ask.
 const QUESTIONS: &[&str] = &[

@@ -664,25 +664,6 @@ fn namespaces_of_an_engine_and_of_a_parent_are_joined() {
 }
 
 #[test]
-fn a_living_jail_changes_its_name_and_permissions() {
-    isolated(|place| {
-        let jail = place.create("web");
-        jail.mount("procfs", "/proc", request()).unwrap();
-        let mut update = JailParams::default();
-        update.set("host.hostname", text("renamed"));
-        update.set("allow.raw_sockets", ParamValue::Flag(true));
-        place.host.jail_update(jail.jid, &update).unwrap();
-        jail.run(|| {
-            assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), "renamed\n");
-            assert!(status().contains("CapBnd:\t00000000a80425fb"), "{}", status());
-        });
-        let path = JailParams(vec![("path".to_owned(), text("/"))]);
-        let error = place.host.jail_update(jail.jid, &path).unwrap_err();
-        assert_eq!(error.message, "path cannot be changed after creation");
-    });
-}
-
-#[test]
 fn limits_are_a_cgroup() {
     isolated(|place| {
         let host = &place.host;

@@ -161,10 +161,6 @@ impl Jails for FakeHost {
         Ok(Jid(jid))
     }
 
-    fn jail_update(&self, _: Jid, _: &JailParams) -> Result<()> {
-        self.call("jail_update")
-    }
-
     fn jail_find(&self, name: &str) -> Result<Option<JailView>> {
         self.call("jail_find")?;
         let state = self.state.borrow();

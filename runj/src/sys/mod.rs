@@ -108,9 +108,6 @@ pub trait Jails {
     /// Creates a jail (`JAIL_CREATE`); refuses a name that exists with `EEXIST`.
     fn jail_create(&self, params: &JailParams) -> Result<Jid>;
 
-    /// Changes parameters of a living jail (`JAIL_UPDATE`).
-    fn jail_update(&self, jid: Jid, params: &JailParams) -> Result<()>;
-
     /// The living (not dying) jail of this name, or none.
     fn jail_find(&self, name: &str) -> Result<Option<JailView>>;
 

@@ -53,11 +53,7 @@ impl Jails for Host {
     }
 
     fn jail_create(&self, params: &JailParams) -> Result<Jid> {
-        set(format!("create jail {}", params.text("name").unwrap_or_default()), params, libc::JAIL_CREATE, None)
-    }
-
-    fn jail_update(&self, jid: Jid, params: &JailParams) -> Result<()> {
-        set(format!("update jail {jid}"), params, libc::JAIL_UPDATE, Some(jid)).map(drop)
+        create(format!("create jail {}", params.text("name").unwrap_or_default()), params)
     }
 
     fn jail_find(&self, name: &str) -> Result<Option<JailView>> {
@@ -176,11 +172,8 @@ impl Host {
     }
 }
 
-fn set(operation: String, params: &JailParams, flags: i32, jid: Option<Jid>) -> Result<Jid> {
+fn create(operation: String, params: &JailParams) -> Result<Jid> {
     let mut options = Options::default();
-    if let Some(jid) = jid {
-        options.push_int("jid", jid.0);
-    }
     for (name, value) in &params.0 {
         // The kernel would read no further than the NUL.
         if matches!(value, ParamValue::Text(text) if text.contains('\0')) || *value == ParamValue::Root {
@@ -189,7 +182,7 @@ fn set(operation: String, params: &JailParams, flags: i32, jid: Option<Jid>) -> 
         let (name, value) = value.encode(name);
         options.push(&name, value);
     }
-    match options.jail_set(flags) {
+    match options.jail_set(libc::JAIL_CREATE) {
         Ok(jid) => Ok(Jid(jid)),
         Err(Refusal { errno: Errno::EPERM, message })
             if ffi::sysctl_int(c"security.jail.jailed").is_ok_and(|n| n != 0) =>

@@ -212,30 +212,6 @@ impl Jails for Host {
         })
     }
 
-    fn jail_update(&self, jid: Jid, params: &JailParams) -> Result<()> {
-        let failed = |errno| SysError::new(format!("update jail {jid}"), errno);
-        params::check_update(params)
-            .map_err(|refusal| SysError::with_message(format!("update jail {jid}"), refusal.errno, refusal.message))?;
-        let (mut jail, keeper) = self.jail(jid)?;
-        let text = |name| params.text(name).map(ffi::c_string).transpose();
-        let (host, domain) = (text("host.hostname").map_err(failed)?, text("host.domainname").map_err(failed)?);
-        let rename = || {
-            host.as_deref().map_or(Ok(()), ffi::set_host_name)?;
-            domain.as_deref().map_or(Ok(()), ffi::set_domain_name)
-        };
-        if host.is_some() || domain.is_some() {
-            let own = params::wanted(&jail.params).is_ok_and(|wanted| wanted.uts == Space::Own);
-            if !own {
-                return Err(failed(Errno::EPERM));
-            }
-            namespaces::visit(&keeper, CloneFlags::CLONE_NEWUTS, rename).and_then(|renamed| renamed).map_err(failed)?;
-        }
-        for (name, value) in &params.0 {
-            jail.params.set(name, value.clone());
-        }
-        self.registry.save(&jail).map_err(failed)
-    }
-
     fn jail_find(&self, name: &str) -> Result<Option<JailView>> {
         self.registry
             .find(name)

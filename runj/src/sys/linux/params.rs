@@ -252,25 +252,6 @@ fn addresses(params: &JailParams) -> Result<Vec<IpAddr>, Refusal> {
     Ok(list)
 }
 
-/// Refuses what cannot change in a living jail.
-pub fn check_update(params: &JailParams) -> Result<(), Refusal> {
-    check(params)?;
-    for (name, value) in &params.0 {
-        let message = match name.as_str() {
-            "path" | "vnet" | "ip4" | "ip6" => format!("{name} cannot be changed after creation"),
-            "persist" if *value == ParamValue::Flag(true) => continue,
-            "allow.set_hostname" | "host.hostname" | "host.domainname" | "children.max" | "enforce_statfs" => continue,
-            _ if name.starts_with("allow.") => continue,
-            _ => {
-                let message = format!("{name}: the emulation on Linux cannot change it in a living jail");
-                return Err(Refusal::new(Errno::EOPNOTSUPP, message));
-            }
-        };
-        return Err(Refusal::new(Errno::EINVAL, message));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -383,13 +364,5 @@ mod tests {
     fn the_parent_is_before_the_last_dot() {
         assert_eq!(wanted(&params(&[("name", text("a.b.c"))])).unwrap().parent(), Some("a.b"));
         assert_eq!(wanted(&params(&[("name", text("a"))])).unwrap().parent(), None);
-    }
-
-    #[test]
-    fn some_things_do_not_change() {
-        let update = |name: &str, value| check_update(&JailParams(vec![(name.to_owned(), value)]));
-        assert_eq!(update("path", text("/x")).unwrap_err().message, "path cannot be changed after creation");
-        assert_eq!(update("ip4.addr", ParamValue::Ip4(vec![])).unwrap_err().errno, Errno::EOPNOTSUPP);
-        assert_eq!(update("allow.mount", ParamValue::Flag(true)), Ok(()));
     }
 }
