@@ -356,3 +356,47 @@ fn create_names_what_it_ignores_in_one_line() {
     let names = "linux.maskedPaths, linux.seccomp, process.capabilities\"";
     assert!(lines[0].ends_with(names), "{}", lines[0]);
 }
+
+/// The log would take the number of a standard descriptor that is not there, and get what is written to that.
+#[test]
+fn standard_descriptors_that_are_closed_are_not_taken_by_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    Command::new("sh")
+        .args(["-c", r#"exec "$0" --root "$1" --log "$2" state nobody 2>&-"#])
+        .arg(assert_cmd::cargo::cargo_bin!("runj"))
+        .args([dir.path(), &log])
+        .assert()
+        .code(1);
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.starts_with("time=") && text.lines().count() == 1, "{text}");
+}
+
+#[test]
+fn a_closed_pipe_is_an_error_and_no_death() {
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    drop(reader);
+    let output = std::process::Command::new(assert_cmd::cargo::cargo_bin!("runj"))
+        .arg("features")
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(one_line().eval(&String::from_utf8_lossy(&output.stderr)), "{output:?}");
+}
+
+/// `demo` is a program of its own, which is found beside runj.
+#[test]
+fn a_runj_without_its_demo_program_says_so() {
+    // A link, since a copy that is still open for writing, in a child of another test, cannot be executed.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let alone = dir.path().join("runj");
+    std::fs::hard_link(assert_cmd::cargo::cargo_bin!("runj"), &alone).unwrap();
+    Command::new(&alone).args(["demo", "spec"]).assert().code(1).stderr(
+        one_line()
+            .and(contains("demo is the program runj-demo, which is not installed: "))
+            .and(contains("/runj-demo\n")),
+    );
+    Command::new(&alone).arg("spec").arg("-b").arg(dir.path()).assert().success();
+}
