@@ -75,13 +75,13 @@ pub fn hide_hybrid_cgroups() {
     }
 }
 
-/// Waits for a process that somebody left to this one.
-pub fn reap(pid: i32) -> anyhow::Result<Sample> {
+/// Waits for a process that somebody left to this one, and that ends with this status of waitpid(2).
+pub fn reap(pid: i32, expected: i32) -> anyhow::Result<Sample> {
     let begin = Instant::now();
     let mut status = 0;
     // SAFETY: a pointer to a live number.
     let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    ensure!(waited == pid && status == 0, "process {pid}: status {status:#x}");
+    ensure!(waited == pid && status == expected, "process {pid}: status {status:#x}");
     Ok(Sample { seconds: begin.elapsed().as_secs_f64(), ..Sample::default() })
 }
 

@@ -151,7 +151,7 @@ impl Place {
         let id = "life";
         let (created, pid) = self.create(&runtime, id)?;
         let started = run(runtime(&["start", id]))?;
-        let waited = measure::reap(pid)?;
+        let waited = measure::reap(pid, 0)?;
         Ok(created + started + waited + run(runtime(&["delete", id]))?)
     }
 }

@@ -79,7 +79,7 @@ pub fn verbs(place: &Place, table: &mut Table) -> anyhow::Result<()> {
                 "kill" => &["kill", "v", "KILL"],
                 "delete" => {
                     // Whoever created it, an engine, waits for its end.
-                    measure::reap(program)?;
+                    measure::reap(program, libc::SIGKILL)?;
                     &["delete", "v"]
                 }
                 verb => &[verb, "v"],
@@ -123,10 +123,13 @@ pub fn scale(place: &Place, table: &mut Table, most: usize) -> anyhow::Result<()
             create.push(created, run(place.floor_nothing())?);
             // Whoever created it, an engine, waits for its end meanwhile.
             let deleted = thread::scope(|scope| {
-                let engine = scope.spawn(move || measure::reap(program));
-                let deleted = run(place.runj(&["delete", "--force", "new"]))?;
+                let engine = scope.spawn(move || measure::reap(program, libc::SIGKILL));
+                let deleted = run(place.runj(&["delete", "--force", "new"]));
+                if deleted.is_err() {
+                    let _ = integ::ffi::kill(program, libc::SIGKILL);
+                }
                 engine.join().unwrap_or_else(|_| anyhow::bail!("the engine failed"))?;
-                anyhow::Ok(deleted)
+                deleted
             })?;
             delete.push(deleted, run(place.floor_nothing())?);
         }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use integ::prelude::*;
+use integ::run::Stdio;
 use integ::wait;
 
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -292,5 +293,18 @@ fn a_hook_may_call_the_runtime() {
         container.create().ok();
         container.start().ok();
         container.passes();
+    });
+}
+
+/// Its creator, which attends in the foreground, catches signals; it does not.
+#[test]
+fn a_signal_ends_who_waits_for_a_hook() {
+    case(needs!(Runj), |case| {
+        let bundle = case.bundle("minimal").hook("startContainer", &["touch", "/data/hook", "--and", "sleep"]);
+        let container = case.container(&bundle);
+        let mut run = container.runner(&[]).stdout(Stdio::Null).stderr(Stdio::Null).spawn();
+        until("the hook", || bundle.in_root("data/hook").exists().then_some(()));
+        container.kill("TERM").ok();
+        assert!(!run.wait().success());
     });
 }

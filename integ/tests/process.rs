@@ -111,7 +111,7 @@ fn the_domain_name_is_that_of_the_bundle() {
 fn the_callers_signals_are_as_usual() {
     case(needs!(Runj), |case| {
         let container = case.container(&case.bundle("minimal").args(&["signals-clean"]));
-        container.creator(&[]).without_signals(&[libc::SIGUSR1, libc::SIGHUP, libc::SIGTERM]).ok();
+        container.creator(&[]).without_signals(&[libc::SIGUSR1, libc::SIGHUP, libc::SIGTERM, libc::SIGCONT]).ok();
         container.start().ok();
         container.passes();
     });

@@ -245,24 +245,25 @@ fn before_verb(args: &[OsString]) -> Option<(usize, Global)> {
         if !word.starts_with('-') {
             return Some((at, global));
         }
-        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(OsStr::new(value))));
         let value = match value {
             Some(value) => value,
-            None if WITH_VALUE.contains(&name) => words.next()?.1.to_str().filter(|value| !value.starts_with('-'))?,
-            None => "",
+            None if WITH_VALUE.contains(&name) => words.next()?.1,
+            None => OsStr::new(""),
         };
         // What clap says of a word that is there twice, or that lacks or has a value, is said by it.
-        if seen.contains(&name) || value.is_empty() != FLAGS.contains(&name) {
+        let odd = value.as_encoded_bytes().starts_with(b"-") || value.is_empty() != FLAGS.contains(&name);
+        if odd || seen.contains(&name) {
             return None;
         }
         seen.push(name);
         match name {
             "--root" => global.root = value.into(),
             "--log" => global.log = Some(value.into()),
-            "--log-format" => global.log_format = Format::from_str(value, false).ok()?,
-            "--log-level" => global.log_level = Some(value.parse().ok()?),
-            "--cgroup-manager" => global.cgroup_manager = Some(value.to_owned()),
-            "--rootless" => global.rootless = Some(value.to_owned()),
+            "--log-format" => global.log_format = Format::from_str(value.to_str()?, false).ok()?,
+            "--log-level" => global.log_level = Some(value.to_str()?.parse().ok()?),
+            "--cgroup-manager" => global.cgroup_manager = Some(value.to_str()?.to_owned()),
+            "--rootless" => global.rootless = Some(value.to_str()?.to_owned()),
             "--debug" => global.debug = true,
             "--systemd-cgroup" => global.systemd_cgroup = true,
             _ => return None,
@@ -273,9 +274,10 @@ fn before_verb(args: &[OsString]) -> Option<(usize, Global)> {
 
 /// Whether a word behind the verb may be a global option or ask for help.
 fn is_global(word: &OsStr) -> bool {
-    let Some(word) = word.to_str() else { return false };
+    let Some(word) = word.to_str() else { return word.as_encoded_bytes().starts_with(b"-") };
     let name = word.split_once('=').map_or(word, |(name, _)| name);
-    WITH_VALUE.contains(&name) || FLAGS.contains(&name) || word == "--help" || word == "-h"
+    let asks_for_help = name == "--help" || (word.starts_with('-') && !word.starts_with("--") && word.contains('h'));
+    WITH_VALUE.contains(&name) || FLAGS.contains(&name) || asks_for_help
 }
 
 /// Parses what stands behind the verb.
@@ -392,6 +394,8 @@ mod tests {
     #[case("runj run -d --keep c1")]
     #[case("runj --log-format json --log-level info --cgroup-manager x --rootless=true state c1")]
     #[case("runj exec c1 ls -h")]
+    #[case("runj exec c1 tail -fh")]
+    #[case("runj --root=-x state c1")]
     #[case("runj state -- c1")]
     #[case("runj exec -t -e A=1 c1 sh -c x --root /inside")]
     #[case("runj list -q -f json")]

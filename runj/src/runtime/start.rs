@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -26,13 +27,7 @@ pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()
     match let_go(&directory).unwrap_or_default().as_slice() {
         [Report::Executing] => {}
         [.., Report::Failed(failure)] => return Err(failure.clone().into()),
-        _ => {
-            return Err(match runtime.status(&record)? {
-                // An earlier start was killed after its byte, and has perhaps read the answer.
-                Status::Running => not_created(id, Status::Running),
-                _ => Error::Died { id: id.clone(), what: "started" },
-            });
-        }
+        _ => return Err(why_nothing_is_said(runtime, &record)?),
     }
     match note(runtime, &record)? {
         Some((record, plan)) => poststart(runtime, &record, &plan),
@@ -49,6 +44,21 @@ fn let_go(directory: &Path) -> std::io::Result<Vec<Report>> {
     drop(start);
     unix::set_blocking(status.as_fd())?;
     entrypoint::receive(&status, |_| false)
+}
+
+/// Why an entrypoint has ended without a word: it died, or it has become the program since an earlier start, which was
+/// killed after its byte, let it go and has perhaps read the answer. One that dies closes its files a moment before the
+/// kernel counts it as dead.
+fn why_nothing_is_said<K: Kernel>(runtime: &Runtime<'_, K>, record: &Record) -> Result<Error> {
+    const MOMENT: Duration = Duration::from_millis(20);
+    let begin = Instant::now();
+    loop {
+        match runtime.status(record)? {
+            Status::Running if begin.elapsed() > MOMENT => return Ok(not_created(&record.id, Status::Running)),
+            Status::Running => std::thread::sleep(MOMENT / 10),
+            _ => return Ok(Error::Died { id: record.id.clone(), what: "started" }),
+        }
+    }
 }
 
 /// Notes that the program was executed. Nothing is left to note if the container has been deleted by force since, and

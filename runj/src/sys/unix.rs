@@ -83,11 +83,10 @@ pub fn clear_environment() {
     }
 }
 
-/// Resets every signal that is ignored to its default action, as execve(2) does with those that are caught, and unblocks
-/// all. Called in a child.
+/// Resets every signal to its default action and unblocks all. Called in a child.
 pub fn reset_signals() {
-    let ignored = super::imp::ignored_signals();
-    for number in (1..=super::SIGNAL_MAX).filter(|number| ignored & 1 << (number - 1) != 0) {
+    let changed = super::imp::changed_signals();
+    for number in (1..=super::SIGNAL_MAX).filter(|number| changed & 1 << (number - 1) != 0) {
         // SAFETY: SIG_DFL is a valid action for every signal; the ones that cannot be set answer EINVAL.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }

@@ -25,9 +25,9 @@ pub const DEFAULT_STATE_ROOT: &str = "/var/run/runj";
 /// The highest signal number (`_SIG_MAXSIG`).
 pub const SIGNAL_MAX: i32 = 128;
 
-/// The signals that this process ignores, the first the lowest bit: perhaps each, if the kernel does not say.
-pub fn ignored_signals() -> u128 {
-    ffi::ignored_signals(nix::unistd::getpid().as_raw()).unwrap_or(u128::MAX)
+/// The signals whose action may not be the default, the first the lowest bit: each, if the kernel does not say.
+pub fn changed_signals() -> u128 {
+    ffi::changed_signals(nix::unistd::getpid().as_raw()).unwrap_or(u128::MAX)
 }
 
 /// This system.

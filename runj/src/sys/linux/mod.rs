@@ -40,8 +40,8 @@ pub const DEFAULT_STATE_ROOT: &str = "/run/runj";
 /// The highest signal number (`_NSIG`).
 pub const SIGNAL_MAX: i32 = 64;
 
-/// The signals that this process ignores, the first the lowest bit: perhaps each, since to ask costs more.
-pub const fn ignored_signals() -> u128 {
+/// The signals whose action may not be the default, the first the lowest bit: each, since to ask costs more.
+pub const fn changed_signals() -> u128 {
     u128::MAX
 }
 

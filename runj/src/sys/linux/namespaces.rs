@@ -55,9 +55,13 @@ pub struct Entered {
 /// # Errors
 /// `EINVAL` for a jail that is gone.
 pub fn enter(jail: Jail) -> Result<Entered> {
-    let gone = |errno| if matches!(errno, Errno::ENOENT | Errno::ESRCH) { Errno::EINVAL } else { errno };
-    let open =
-        |name: &str| File::open(format!("/proc/{}/ns/{name}", jail.keeper.pid)).map_err(|error| gone(errno(&error)));
+    let keeper = jail.keeper.pid;
+    let open = |name: &str| {
+        File::open(format!("/proc/{keeper}/ns/{name}")).or_else(|error| match errno(&error) {
+            errno if processes::has_ended(keeper, errno)? => Err(Errno::EINVAL),
+            errno => Err(errno),
+        })
+    };
     let others = SPACES[1..].iter().map(|(space, name)| Ok((open(name)?, *space))).collect::<Result<Vec<_>>>()?;
     let mounts = open("mnt")?;
     if processes::identity(jail.keeper.pid)? != Some(jail.keeper) {

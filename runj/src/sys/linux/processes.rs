@@ -91,23 +91,28 @@ pub fn identity(pid: i32) -> nix::Result<Option<ProcessIdentity>> {
     Ok(stat(pid)?.filter(|stat| !stat.is_dead()).map(|stat| ProcessIdentity { pid, start: stat.start }))
 }
 
+/// What tells the process namespace of a process from others; none if it has ended.
+fn process_space(pid: i32) -> nix::Result<Option<PathBuf>> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).map(Some).or_else(|error| match errno(&error) {
+        errno if has_ended(pid, errno)? => Ok(None),
+        errno => Err(errno),
+    })
+}
+
+/// Whether this error at a link of `/proc/PID/ns` means that the process has ended. One that ends between the look-up and the
+/// answer is `EACCES` (fs/proc/namespaces.c), as is one that may not be looked at.
+pub fn has_ended(pid: i32, errno: Errno) -> nix::Result<bool> {
+    Ok(matches!(errno, Errno::ENOENT | Errno::ESRCH) || (errno == Errno::EACCES && identity(pid)?.is_none()))
+}
+
 /// The living processes born into the keeper's process namespace, without the keeper.
 pub fn members(keeper: i32) -> nix::Result<Vec<ProcessIdentity>> {
-    let space = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid"));
-    let wanted = match space(keeper) {
-        Ok(space) => space,
-        Err(error) => {
-            return match errno(&error) {
-                Errno::ENOENT | Errno::ESRCH => Ok(Vec::new()),
-                errno => Err(errno),
-            };
-        }
-    };
+    let Some(wanted) = process_space(keeper)? else { return Ok(Vec::new()) };
     let mut list = Vec::new();
     for entry in std::fs::read_dir("/proc").map_err(|error| errno(&error))?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         if pid != keeper
-            && space(pid).is_ok_and(|found| found == wanted)
+            && process_space(pid).is_ok_and(|found| found.as_ref() == Some(&wanted))
             && let Some(process) = identity(pid)?
         {
             list.push(process);
@@ -315,6 +320,18 @@ mod tests {
     #[case("7 (sh) S 1")]
     fn half_a_stat_is_none(#[case] text: &str) {
         assert_eq!(parse_stat(text.as_bytes()), None);
+    }
+
+    /// A process that ends while it is looked at is no error.
+    #[test]
+    fn who_ends_meanwhile_has_no_process_space() {
+        for _ in 0..500 {
+            let pid = unix::fork(&mut || 0).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(move || nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap());
+                while process_space(pid).unwrap().is_some() {}
+            });
+        }
     }
 
     #[test]

@@ -76,13 +76,17 @@ pub fn processes(what: &[c_int]) -> nix::Result<Vec<Process>> {
         .collect())
 }
 
-/// The signals that a process ignores, the first the lowest bit; none if there is no such process.
-pub fn ignored_signals(pid: c_int) -> Option<u128> {
+/// The signals that a process ignores or catches, the first the lowest bit; none if there is no such process.
+pub fn changed_signals(pid: c_int) -> Option<u128> {
     let list = sysctl(&[libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, pid]).ok()?;
-    let set = information(list.first_chunk()?).ki_sigignore;
-    // SAFETY: a sigset_t is four numbers of 32 bits (sys/_sigset.h), the first signals in the first.
-    let words = unsafe { std::mem::transmute::<libc::sigset_t, [u32; 4]>(set) };
-    Some(words.iter().rev().fold(0, |bits, word| bits << 32 | u128::from(*word)))
+    let process = information(list.first_chunk()?);
+    let bits = |set: libc::sigset_t| {
+        // SAFETY: a sigset_t is four numbers of 32 bits (sys/_sigset.h), the first signals in the first.
+        let words = unsafe { std::mem::transmute::<libc::sigset_t, [u32; 4]>(set) };
+        words.iter().rev().fold(0, |bits, word| bits << 32 | u128::from(*word))
+    };
+    // The kernel never notes of SIGCONT that it is ignored (kern_sig.c: kern_sigaction).
+    Some(bits(process.ki_sigignore) | bits(process.ki_sigcatch) | 1 << (libc::SIGCONT - 1))
 }
 
 /// What the kernel tells of a process.
