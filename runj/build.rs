@@ -1,5 +1,6 @@
 //! Gives the program its git revision: from `REV_OVERRIDE` at the top of the
-//! tree (a release tarball without git), else from git, else `unknown`.
+//! tree (a release tarball without git), else from git, else `unknown`. And has a release for FreeBSD linked without what
+//! unwinding needs.
 #![allow(clippy::disallowed_methods)] // a build script runs git
 
 use std::path::Path;
@@ -18,6 +19,13 @@ fn main() {
         .or_else(git_revision)
         .unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=RUNJ_REVISION={revision}");
+    println!("cargo::rerun-if-changed=freebsd.ld");
+    let is = |name: &str, wanted: &str| std::env::var(name).is_ok_and(|value| value == wanted);
+    // The profile release aborts on panic.
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "freebsd") {
+        let script = std::path::absolute("freebsd.ld").unwrap_or_default();
+        println!("cargo::rustc-link-arg-bin=runj=-Wl,-T,{},--no-eh-frame-hdr", script.display());
+    }
 }
 
 fn git_revision() -> Option<String> {

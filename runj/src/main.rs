@@ -6,11 +6,12 @@
 
 use std::ffi::{c_char, c_int};
 
-use runj::sys::arena::Arena;
+use runj::sys::heap::Heap;
 use runj::sys::startup;
 
 #[global_allocator]
-static MEMORY: Arena = Arena::new();
+static HEAP: Heap = Heap::new();
+runj::give_malloc!(HEAP);
 
 // libc before the libraries that std names: what FreeBSD's has of threads is then its own, which does nothing, and the
 // library of threads (libthr, which asks the kernel thirty things before it begins) is left out as nobody starts any.

@@ -198,15 +198,7 @@ fn receive_pid(fd: BorrowedFd<'_>) -> Result<i32, Failure> {
 fn send(fd: BorrowedFd<'_>, report: &Report) -> Result<(), Failure> {
     let mut line = serde_json::to_vec(report).map_err(|error| Failure::new("report", error))?;
     line.push(b'\n');
-    let mut rest = line.as_slice();
-    while !rest.is_empty() {
-        match nix::unistd::write(fd, rest) {
-            Ok(count) => rest = &rest[count..],
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Failure::new("report", SysError::new("report", errno))),
-        }
-    }
-    Ok(())
+    Descriptor(fd).write_all(&line).map_err(|error| Failure::new("report", error))
 }
 
 /// Makes the terminal the session's, inside the jail: only then its name works there.
@@ -292,8 +284,7 @@ fn execute(
 
 /// Reads reports until the other side is closed or `until` says that this one is enough.
 pub fn receive(fd: impl AsFd, until: impl Fn(&Report) -> bool) -> std::io::Result<Vec<Report>> {
-    let file = fd.as_fd().try_clone_to_owned()?;
-    let mut reader = std::io::BufReader::with_capacity(512, std::fs::File::from(file));
+    let mut reader = std::io::BufReader::with_capacity(512, Descriptor(fd.as_fd()));
     let mut reports = Vec::new();
     let mut line = String::new();
     loop {
@@ -317,15 +308,29 @@ pub fn receive(fd: impl AsFd, until: impl Fn(&Report) -> bool) -> std::io::Resul
 pub fn proceed(fd: BorrowedFd<'_>, pid: i32) -> std::io::Result<()> {
     let mut message = vec![PROCEED];
     message.extend(pid.to_ne_bytes());
-    write_all(fd, &message)
+    Descriptor(fd).write_all(&message)
 }
 
 /// Writes one byte to an entrypoint that waits for it.
 pub fn signal_byte(fd: BorrowedFd<'_>, byte: u8) -> std::io::Result<()> {
-    write_all(fd, &[byte])
+    Descriptor(fd).write_all(&[byte])
 }
 
-fn write_all(fd: BorrowedFd<'_>, bytes: &[u8]) -> std::io::Result<()> {
-    let file = fd.try_clone_to_owned()?;
-    std::fs::File::from(file).write_all(bytes)
+/// A descriptor as something to read from and write to.
+struct Descriptor<'a>(BorrowedFd<'a>);
+
+impl Read for Descriptor<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        Ok(nix::unistd::read(self.0, buffer)?)
+    }
+}
+
+impl Write for Descriptor<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(nix::unistd::write(self.0, bytes)?)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

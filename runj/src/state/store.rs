@@ -14,9 +14,10 @@
 //! Nothing is synced: what a power loss takes, it takes from the kernel too, and records of another boot are
 //! recognised.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -119,6 +120,8 @@ pub struct Locked {
     directory: PathBuf,
     // Dropping it releases the lock. Opened close-on-exec; forked children close it first of all.
     _lock: Flock<File>,
+    /// Open since the first intent.
+    journal: OnceCell<File>,
 }
 
 impl Store {
@@ -190,7 +193,7 @@ impl Store {
             let held = lock.metadata().map_err(io(&path))?;
             match std::fs::metadata(&path) {
                 Ok(now) if (now.dev(), now.ino()) == (held.dev(), held.ino()) => {
-                    return Ok(Locked { id: id.clone(), directory, _lock: lock });
+                    return Ok(Locked { id: id.clone(), directory, _lock: lock, journal: OnceCell::new() });
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -347,8 +350,14 @@ impl Locked {
         let path = self.directory.join(JOURNAL);
         let mut text = serde_json::to_vec(line).map_err(|error| StateError::Format { path: path.clone(), error })?;
         text.push(b'\n');
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).append(true).mode(0o600).open(&path).map_err(io(&path))?;
+        let mut file = match self.journal.get() {
+            Some(file) => file,
+            None => {
+                let mut options = OpenOptions::new();
+                let file = options.create(true).append(true).mode(0o600).open(&path).map_err(io(&path))?;
+                self.journal.get_or_init(|| file)
+            }
+        };
         let written = file.write(&text).map_err(io(&path))?;
         if written < text.len() {
             return Err(io(&path)(ErrorKind::WriteZero.into()));
@@ -359,7 +368,7 @@ impl Locked {
     /// Everything that was to be made, oldest first. A torn last line was never acted upon.
     pub fn resources(&self) -> Result<Vec<Resource>> {
         let path = self.directory.join(JOURNAL);
-        let text = match std::fs::read(&path) {
+        let text = match read_file(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(io(&path))?,
         };
@@ -430,8 +439,26 @@ enum Line<R> {
     Retract(R),
 }
 
+/// Reads a regular file, of which a read(2) that returns less than it may has reached the end.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = vec![0; 2048];
+    let mut length = 0;
+    loop {
+        match file.read(&mut bytes[length..]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            count => length += count?,
+        }
+        if length < bytes.len() {
+            bytes.truncate(length);
+            return Ok(bytes);
+        }
+        bytes.resize(2 * length, 0);
+    }
+}
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    match std::fs::read(path) {
+    match read_file(path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(io(path)(error)),
         Ok(bytes) => serde_json::from_slice(&bytes)

@@ -5,11 +5,11 @@
 //!
 //! [`Host`] is this system: FreeBSD itself, or the emulation of jail(2) on Linux namespaces.
 
-pub mod arena;
 pub mod beneath;
 pub mod copy;
 pub mod examination;
 pub mod fake;
+pub mod heap;
 pub mod jail;
 pub mod limit;
 pub mod mount;
@@ -44,7 +44,7 @@ mod imp;
 #[path = "linux/mod.rs"]
 mod imp;
 
-pub use imp::{DEFAULT_STATE_ROOT, Host, SIGNAL_MAX, SYSTEM, installed, realtime_minimum};
+pub use imp::{DEFAULT_STATE_ROOT, Host, SIGNAL_MAX, SYSTEM, installed, now, realtime_minimum};
 
 /// A refusal of the kernel (or of the emulation, in the kernel's words).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

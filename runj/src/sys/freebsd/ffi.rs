@@ -13,6 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::ptr;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -115,12 +116,14 @@ fn with_nul(bytes: &[u8]) -> Vec<u8> {
 
 /// The bytes before the first NUL.
 fn text(bytes: &[u8]) -> OsString {
-    OsString::from_vec(bytes.iter().copied().take_while(|byte| *byte != 0).collect())
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    OsString::from_vec(bytes[..end].to_vec())
 }
 
 /// The bytes of a fixed array of the kernel's, as text.
 fn chars(field: &[c_char]) -> OsString {
-    text(&field.iter().map(|byte| byte.to_ne_bytes()[0]).collect::<Vec<_>>())
+    // SAFETY: a char is a byte, signed or not.
+    text(unsafe { std::slice::from_raw_parts(field.as_ptr().cast(), field.len()) })
 }
 
 /// A text for a call that takes a C string.
@@ -232,6 +235,17 @@ pub fn mounts() -> nix::Result<Vec<Mounted>> {
     }
 }
 
+/// clock_gettime(2) of `CLOCK_REALTIME`, as a system call: the time since 1970.
+pub fn now() -> nix::Result<Duration> {
+    // sys/syscall.h
+    const SYS_CLOCK_GETTIME: c_int = 232;
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a struct timespec.
+    Errno::result(unsafe { libc::syscall(SYS_CLOCK_GETTIME, libc::CLOCK_REALTIME, &raw mut now) })?;
+    let seconds = u64::try_from(now.tv_sec).map_err(|_| Errno::EOVERFLOW)?;
+    Ok(Duration::new(seconds, u32::try_from(now.tv_nsec).map_err(|_| Errno::EOVERFLOW)?))
+}
+
 /// sysctl(3): the bytes of a value, however long it is.
 pub fn sysctl(mib: &[c_int]) -> nix::Result<Vec<u8>> {
     let count = c_uint::try_from(mib.len()).map_err(|_| Errno::EINVAL)?;
@@ -297,26 +311,37 @@ pub fn osreldate() -> nix::Result<u32> {
 
 /// Every name below a node of the sysctl tree, without the node's own and a closing dot; none below what is no node.
 pub fn sysctl_names(node: &str) -> nix::Result<Vec<String>> {
+    let mut names = Vec::new();
+    each_sysctl_name(node, |name| {
+        names.push(name);
+        true
+    })?;
+    Ok(names)
+}
+
+/// Shows those names to `go_on`, until it says no or there are no more.
+pub fn each_sysctl_name(node: &str, mut go_on: impl FnMut(String) -> bool) -> nix::Result<()> {
     // sys/sysctl.h: CTL_SYSCTL, CTL_SYSCTL_NAME and CTL_SYSCTL_NEXT, which sysctl(8) walks with.
     const NAME: [c_int; 2] = [0, 1];
     const NEXT: [c_int; 2] = [0, 2];
     let top = sysctl_mib(&c_string(node)?)?;
     let prefix = format!("{node}.");
     let mut mib = top.clone();
-    let mut names = Vec::new();
     loop {
         let next = match sysctl(&[&NEXT[..], &mib].concat()) {
-            Err(Errno::ENOENT) => break,
+            Err(Errno::ENOENT) => return Ok(()),
             other => other?,
         };
         mib = next.chunks_exact(4).filter_map(|number| number.try_into().ok().map(c_int::from_ne_bytes)).collect();
         if !mib.starts_with(&top) {
-            break;
+            return Ok(());
         }
         let name = text(&sysctl(&[&NAME[..], &mib].concat())?).to_string_lossy().into_owned();
-        names.extend(name.strip_prefix(&prefix).map(|name| name.trim_end_matches('.').to_owned()));
+        let below = name.strip_prefix(&prefix).map(|name| name.trim_end_matches('.').to_owned());
+        if below.is_some_and(|name| !go_on(name)) {
+            return Ok(());
+        }
     }
-    Ok(names)
 }
 
 /// sys/ioccom.h: the number of an ioctl.

@@ -85,7 +85,8 @@ impl Jails for Host {
 
     fn jail_remove(&self, jid: Jid) -> Result<()> {
         // One call is not enough before 13.0: a process that is being forked or is attaching survives it.
-        let deadline = Instant::now() + REMOVE_DEADLINE;
+        // Not asked for the time before it matters: libc prepares for that at the first time.
+        let mut deadline = None;
         let mut rounds_without_processes = 0;
         loop {
             match ffi::jail_remove(jid.0) {
@@ -105,7 +106,7 @@ impl Jails for Host {
             } else {
                 rounds_without_processes = 0;
             }
-            if Instant::now() > deadline {
+            if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + REMOVE_DEADLINE) {
                 let message = format!("processes of it still live after {} s", REMOVE_DEADLINE.as_secs());
                 return Err(SysError::with_message(format!("remove jail {jid}"), Errno::EBUSY, message));
             }
@@ -154,10 +155,14 @@ impl Jails for Host {
 fn known(names: &BTreeSet<String>) -> nix::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for name in names.iter().filter(|name| !name.is_empty() && !name.ends_with('.')) {
-        match ffi::sysctl_names(&format!("security.jail.param.{name}")) {
+        let mut is_parameter = true;
+        let looked = ffi::each_sysctl_name(&format!("security.jail.param.{name}"), |below| {
+            is_parameter = below.is_empty();
+            !is_parameter
+        });
+        match looked {
             Err(Errno::ENOENT | Errno::EINVAL) => {}
-            Ok(below) if !below.is_empty() && !below.iter().any(String::is_empty) => {}
-            Ok(_) => drop(found.insert(name.clone())),
+            Ok(()) => found.extend(is_parameter.then(|| name.clone())),
             Err(errno) => return Err(errno),
         }
     }
