@@ -197,6 +197,11 @@ pub struct Hooks {
 }
 
 impl Hooks {
+    /// Whether there is any hook.
+    pub fn any(&self) -> bool {
+        self.any_before_program() || !self.poststart.is_empty() || !self.poststop.is_empty()
+    }
+
     /// Whether any hook runs while the container is created or before its program is executed.
     pub fn any_before_program(&self) -> bool {
         let before = [&self.prestart, &self.create_runtime, &self.create_container, &self.start_container];

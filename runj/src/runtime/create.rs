@@ -4,7 +4,6 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use nix::fcntl::OFlag;
 
@@ -21,7 +20,7 @@ use crate::state::{OciState, RECORD_VERSION, Record, Stage, Status};
 use crate::sys::jail::{HostFacts, JailParams, ParamValue};
 use crate::sys::process::ProcessIdentity;
 use crate::sys::unix::{self, DescriptorKind};
-use crate::sys::{Kernel, SysError};
+use crate::sys::{Kernel, SysError, now};
 
 /// What `create` is asked for.
 #[derive(Clone, Debug)]
@@ -114,10 +113,15 @@ impl<K: Kernel> Attempt<'_, K> {
         self.move_interfaces(&locked, jid)?;
         let (init, ends) = self.fork(&locked, &record, jid)?;
         record.init = Some(init);
-        locked.save(&record)?;
-        // Nobody waits for a hook with a lock in hand.
-        drop(locked);
-        self.finish(&record, init, ends, console)
+        // Nobody waits for a hook, or for whoever takes the terminal, with a lock in hand.
+        let locked = if self.plan.hooks.any_before_program() || ends.pty.is_some() {
+            locked.save(&record)?;
+            drop(locked);
+            None
+        } else {
+            Some(locked)
+        };
+        self.finish(record, init, ends, console, locked)
     }
 
     fn new_record(&self) -> Result<Record> {
@@ -133,9 +137,10 @@ impl<K: Kernel> Attempt<'_, K> {
             init: None,
             operator: self.runtime.this_process()?,
             boot_id: self.runtime.kernel.boot_id()?,
-            created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+            created: humantime::format_rfc3339_nanos(now()).to_string(),
             limits: self.plan.limits.clone(),
             annotations: self.plan.annotations.clone(),
+            hooks: self.plan.hooks.any(),
         })
     }
 
@@ -248,10 +253,17 @@ impl<K: Kernel> Attempt<'_, K> {
     }
 
     /// Hooks, the child's word that it is ready, the terminal, the record, and last of all the pid file.
-    fn finish(&self, record: &Record, init: ProcessIdentity, ends: Ends, console: Console) -> Result<Created> {
+    fn finish(
+        &self,
+        record: Record,
+        init: ProcessIdentity,
+        ends: Ends,
+        console: Console,
+        locked: Option<Locked>,
+    ) -> Result<Created> {
         let hooks = &self.plan.hooks;
         if hooks.any_before_program() {
-            let state = serde_json::to_vec(&OciState::new(record, Status::Creating)).unwrap_or_default();
+            let state = serde_json::to_vec(&OciState::new(&record, Status::Creating)).unwrap_or_default();
             hook::run_all("prestart", &hooks.prestart, &state)?;
             hook::run_all("createRuntime", &hooks.create_runtime, &state)?;
             // A child that is gone already has left its reason in the pipe.
@@ -259,17 +271,20 @@ impl<K: Kernel> Attempt<'_, K> {
         }
         self.hear(&ends.report)?;
         let master = console.deliver(ends.pty)?;
-        let locked = self.runtime.store.lock(&record.id).map_err(|_| self.overtaken())?;
-        if locked.record()?.as_ref() != Some(record) {
-            return Err(self.overtaken());
-        }
-        locked.save(&Record { stage: Stage::Created, ..record.clone() })?;
+        let locked = locked.map_or_else(|| self.lock_again(&record), Ok)?;
+        locked.save(&Record { stage: Stage::Created, ..record })?;
         drop(locked);
         entrypoint::signal_byte(ends.commit.as_fd(), entrypoint::COMMIT).map_err(|_| self.died("created"))?;
         if let Some(path) = &self.request.pid_file {
             write_pid_file(path, init.pid)?;
         }
         Ok(Created { init, master })
+    }
+
+    /// Takes the lock back, if the container is still ours.
+    fn lock_again(&self, record: &Record) -> Result<Locked> {
+        let locked = self.runtime.store.lock(&record.id).map_err(|_| self.overtaken())?;
+        if locked.record()?.as_ref() == Some(record) { Ok(locked) } else { Err(self.overtaken()) }
     }
 
     /// The way of every failure: the child first, then what `delete` does.
@@ -287,7 +302,7 @@ impl<K: Kernel> Attempt<'_, K> {
             .store
             .lock(&self.request.id)
             .map_err(Error::from)
-            .and_then(|locked| delete::dismantle(self.runtime, locked));
+            .and_then(|locked| delete::dismantle(self.runtime, locked.record().ok().flatten(), locked));
         match undone {
             Ok(()) => error,
             Err(undo) => Error::Undo { error: Box::new(error), undo: Box::new(undo) },

@@ -25,36 +25,38 @@ const DEATH: Duration = Duration::from_secs(10);
 
 /// Deletes a container.
 pub fn delete<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId, force: Force) -> Result<()> {
-    let record = match (runtime.store.read(id), force) {
-        (Ok(record), _) => Some(record),
-        (Err(StateError::NotFound { .. }), Force::Yes) => return Ok(()),
-        (Err(StateError::NoRecord { .. } | StateError::Format { .. }), Force::Yes) => None,
-        (Err(error), _) => return Err(error.into()),
-    };
-    if let Some(record) = &record {
-        let status = runtime.status(record)?;
-        match force {
-            Force::No if status != Status::Stopped => {
+    match force {
+        Force::No => {
+            let locked = runtime.store.lock(id)?;
+            let record = runtime.store.read(id)?;
+            let status = runtime.status(&record)?;
+            if status != Status::Stopped {
                 return Err(Error::Status { id: id.clone(), status, needs: "kill it first, or delete --force" });
             }
-            // Killed before the lock is asked for: whoever holds it may be waiting for this process.
-            Force::Yes => kill_init(runtime, record)?,
-            Force::No => {}
+            dismantle(runtime, Some(record), locked)
         }
-    }
-    match runtime.store.lock(id) {
-        Ok(locked) => dismantle(runtime, locked),
-        Err(StateError::NotFound { .. }) if force == Force::Yes => Ok(()),
-        Err(error) => Err(error.into()),
+        Force::Yes => {
+            match runtime.store.read(id) {
+                // Killed before the lock is asked for: whoever holds it may be waiting for this process.
+                Ok(record) => kill_init(runtime, &record)?,
+                Err(StateError::NotFound { .. }) => return Ok(()),
+                Err(StateError::NoRecord { .. } | StateError::Format { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match runtime.store.lock(id) {
+                Ok(locked) => dismantle(runtime, locked.record().ok().flatten(), locked),
+                Err(StateError::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        }
     }
 }
 
 /// Releases everything that the record and the journal name, runs `poststop`, and removes the record. What cannot
-/// be released stays recorded.
-pub fn dismantle<K: Kernel>(runtime: &Runtime<'_, K>, locked: Locked) -> Result<()> {
-    // A torn record does not keep the journal from being released.
-    let record = locked.record().ok().flatten();
-    let plan = locked.plan().ok().flatten();
+/// be released stays recorded. A record that is missing or torn does not keep the journal from being released.
+pub fn dismantle<K: Kernel>(runtime: &Runtime<'_, K>, record: Option<Record>, locked: Locked) -> Result<()> {
+    let hooks = record.as_ref().is_some_and(|record| record.hooks);
+    let plan = if hooks { locked.plan().ok().flatten() } else { None };
     let boot = match &record {
         Some(record) => {
             kill_init(runtime, record)?;

@@ -91,13 +91,16 @@ pub fn release<K: Kernel>(runtime: &Runtime<'_, K>, abandoned: &Abandoned) -> Re
         other => other?,
     };
     // A creator holds the lock until its record is written: what is missing now stays missing.
-    let ours = match locked.record() {
-        Ok(Some(record)) => runtime.abandoned(&record)?.is_some(),
-        Ok(None) | Err(StateError::Format { .. }) => true,
-        Err(error) => return Err(error.into()),
+    let record = match locked.record() {
+        Err(StateError::Format { .. }) => None,
+        record => record?,
+    };
+    let ours = match &record {
+        Some(record) => runtime.abandoned(record)?.is_some(),
+        None => true,
     };
     if ours {
-        delete::dismantle(runtime, locked)?;
+        delete::dismantle(runtime, record, locked)?;
     }
     Ok(ours)
 }

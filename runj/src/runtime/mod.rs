@@ -196,7 +196,8 @@ impl<K: Kernel> Runtime<'_, K> {
             Some(init) if same_boot => self.kernel.identity(init.pid)? == Some(init),
             _ => false,
         };
-        let waiting = init_alive && record.stage == Stage::Starting && self.is_waiting(&record.id);
+        let may_wait = matches!(record.stage, Stage::Created | Stage::Starting);
+        let waiting = init_alive && may_wait && self.is_waiting(&record.id);
         Ok(record.status(Observation { init_alive, waiting }))
     }
 

@@ -16,22 +16,25 @@ use crate::hook;
 use crate::id::ContainerId;
 use crate::plan::Plan;
 use crate::signal::Signal;
-use crate::state::store::StateError;
+use crate::state::store::{Locked, StateError};
 use crate::state::{OciState, Record, Stage, Status};
 use crate::sys::{Kernel, unix};
 
 /// Starts a created container; returns when its program was executed.
 pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()> {
-    let record = take(runtime, id)?;
+    let (record, locked) = take(runtime, id)?;
     let directory = runtime.store.directory(id);
     match let_go(&directory).unwrap_or_default().as_slice() {
         [Report::Executing] => {}
         [.., Report::Failed(failure)] => return Err(failure.clone().into()),
         _ => return Err(why_nothing_is_said(runtime, &record)?),
     }
-    match note(runtime, &record)? {
-        Some((record, plan)) => poststart(runtime, &record, &plan),
-        None => Ok(()),
+    match locked {
+        Some(locked) => Ok(locked.save(&Record { stage: Stage::Running, ..record })?),
+        None => match note(runtime, &record)? {
+            Some((record, plan)) => poststart(runtime, &record, &plan),
+            None => Ok(()),
+        },
     }
 }
 
@@ -75,8 +78,9 @@ fn note<K: Kernel>(runtime: &Runtime<'_, K>, started: &Record) -> Result<Option<
     Ok(Some((record, runtime.store.read_plan(&started.id)?)))
 }
 
-/// Claims the start: of several at once, one gets it.
-fn take<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<Record> {
+/// Claims the start: of several at once, one gets it, by the lock, or by the record where there are hooks, since nobody
+/// waits for a hook with a lock in hand.
+fn take<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<(Record, Option<Locked>)> {
     let locked = runtime.store.lock(id)?;
     let record = runtime.store.read(id)?;
     let status = runtime.status(&record)?;
@@ -87,9 +91,12 @@ fn take<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<Record>
     if record.stage != Stage::Created && runtime.operator_lives(&record)? {
         return Err(Error::Status { id: id.clone(), status, needs: "another start has taken it" });
     }
+    if !record.hooks {
+        return Ok((record, Some(locked)));
+    }
     let record = Record { stage: Stage::Starting, operator: runtime.this_process()?, ..record };
     locked.save(&record)?;
-    Ok(record)
+    Ok((record, None))
 }
 
 fn not_created(id: &ContainerId, status: Status) -> Error {

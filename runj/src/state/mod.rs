@@ -22,7 +22,7 @@ pub enum Stage {
     Creating,
     /// The entrypoint waits in the jail.
     Created,
-    /// `start` has taken the container and is at work, or died at it.
+    /// `start` has taken a container with hooks and is at work, or died at it.
     Starting,
     /// The program was executed.
     Running,
@@ -103,6 +103,14 @@ pub struct Record {
     /// Its annotations
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Whether its plan has hooks; who finds none need not read the plan
+    #[serde(default = "unknown")]
+    pub hooks: bool,
+}
+
+/// A record that does not say whether there are hooks leaves it to the plan.
+fn unknown() -> bool {
+    true
 }
 
 /// What a reader found out about the recorded process.
@@ -110,7 +118,7 @@ pub struct Record {
 pub struct Observation {
     /// Whether the recorded first process lives, in this boot.
     pub init_alive: bool,
-    /// Whether it waits for `start` (asked only of [`Stage::Starting`]).
+    /// Whether it waits for `start` (asked only of [`Stage::Created`] and [`Stage::Starting`]).
     pub waiting: bool,
 }
 
@@ -120,9 +128,9 @@ impl Record {
         match self.stage {
             Stage::Creating => Status::Creating,
             _ if !seen.init_alive => Status::Stopped,
-            Stage::Created => Status::Created,
-            Stage::Starting if seen.waiting => Status::Created,
-            Stage::Starting | Stage::Running => Status::Running,
+            Stage::Created | Stage::Starting if seen.waiting => Status::Created,
+            // Whoever started it died before it could note it.
+            Stage::Created | Stage::Starting | Stage::Running => Status::Running,
             Stage::Paused => Status::Paused,
         }
     }
@@ -191,7 +199,8 @@ mod tests {
 
     #[rstest]
     #[case(Stage::Creating, false, false, Status::Creating)]
-    #[case(Stage::Created, true, false, Status::Created)]
+    #[case(Stage::Created, true, true, Status::Created)]
+    #[case(Stage::Created, true, false, Status::Running)]
     #[case(Stage::Created, false, false, Status::Stopped)]
     #[case(Stage::Starting, true, true, Status::Created)]
     #[case(Stage::Starting, true, false, Status::Running)]
@@ -220,6 +229,7 @@ mod tests {
             created: String::new(),
             limits: Limits::default(),
             annotations: BTreeMap::new(),
+            hooks: false,
         };
         assert_eq!(record.status(Observation { init_alive, waiting }), status);
         assert_eq!(OciState::new(&record, status).pid.is_some(), status != Status::Stopped);
