@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::plain::{Known, Plain, Takes, Words};
 use super::{need_root, print};
 use crate::id::ContainerId;
 use crate::runtime::console::ConsoleWish;
@@ -45,6 +46,37 @@ pub struct Creation {
     pub no_new_keyring: bool,
 }
 
+impl Plain for Creation {
+    const OPTIONS: &'static [Known] = &[
+        ("--bundle", Some("-b"), Takes::Value),
+        ("--console-socket", None, Takes::Value),
+        ("--pid-file", None, Takes::Value),
+        ("--jail-name", None, Takes::Value),
+        ("--preserve-fds", None, Takes::Value),
+        ("--no-pivot", None, Takes::Nothing),
+        ("--no-new-keyring", None, Takes::Nothing),
+    ];
+
+    fn of(words: &Words<'_>) -> Option<Self> {
+        let (id, bundle_argument) = match words.positional[..] {
+            [id] => (id, None),
+            [id, bundle] if !words.has("--bundle") => (id, Some(bundle.into())),
+            _ => return None,
+        };
+        Some(Self {
+            id: id.parse().ok()?,
+            bundle_argument,
+            bundle: words.value("--bundle")?,
+            console_socket: words.value("--console-socket")?,
+            pid_file: words.value("--pid-file")?,
+            jail_name: words.value("--jail-name")?,
+            preserve_fds: words.value("--preserve-fds")?.unwrap_or_default(),
+            no_pivot: words.has("--no-pivot"),
+            no_new_keyring: words.has("--no-new-keyring"),
+        })
+    }
+}
+
 impl Creation {
     /// The request; `unset` is the terminal's way without a console socket.
     pub fn request(&self, unset: ConsoleWish) -> CreateRequest {
@@ -66,6 +98,14 @@ pub struct Create {
     pub creation: Creation,
 }
 
+impl Plain for Create {
+    const OPTIONS: &'static [Known] = Creation::OPTIONS;
+
+    fn of(words: &Words<'_>) -> Option<Self> {
+        Some(Self { creation: Creation::of(words)? })
+    }
+}
+
 impl Create {
     pub fn call(&self, runtime: &Runtime<'_, impl Kernel>) -> anyhow::Result<()> {
         need_root("create")?;
@@ -78,6 +118,15 @@ impl Create {
 pub struct Id {
     /// The container's id
     id: ContainerId,
+}
+
+impl Plain for Id {
+    const OPTIONS: &'static [Known] = &[];
+
+    fn of(words: &Words<'_>) -> Option<Self> {
+        let [id] = words.positional[..] else { return None };
+        Some(Self { id: id.parse().ok()? })
+    }
 }
 
 impl Id {
@@ -117,6 +166,21 @@ pub struct Kill {
     pid: Option<i32>,
 }
 
+impl Plain for Kill {
+    const OPTIONS: &'static [Known] = &[("--all", Some("-a"), Takes::Nothing), ("--pid", Some("-p"), Takes::Value)];
+
+    fn of(words: &Words<'_>) -> Option<Self> {
+        let (id, signal) = match words.positional[..] {
+            [id] => (id, "TERM"),
+            [id, signal] => (id, signal),
+            _ => return None,
+        };
+        let (all, pid) = (words.has("--all"), words.value("--pid")?);
+        let odd = all && pid.is_some();
+        (!odd).then_some(Self { id: id.parse().ok()?, signal: signal.parse().ok()?, all, pid })
+    }
+}
+
 impl Kill {
     pub fn call(&self, runtime: &Runtime<'_, impl Kernel>) -> anyhow::Result<()> {
         need_root("kill")?;
@@ -136,6 +200,15 @@ pub struct Delete {
     /// Kill it first if it is alive; one that does not exist is no error
     #[arg(short, long)]
     force: bool,
+}
+
+impl Plain for Delete {
+    const OPTIONS: &'static [Known] = &[("--force", Some("-f"), Takes::Nothing)];
+
+    fn of(words: &Words<'_>) -> Option<Self> {
+        let [id] = words.positional[..] else { return None };
+        Some(Self { id: id.parse().ok()?, force: words.has("--force") })
+    }
 }
 
 impl Delete {

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::need_root;
+use super::plain::{Known, Plain, Takes, Words};
 use crate::bundle::read_file;
 use crate::config::Process;
 use crate::id::ContainerId;
@@ -49,6 +50,37 @@ pub struct Exec {
     /// The program and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+impl Plain for Exec {
+    const OPTIONS: &'static [Known] = &[
+        ("--process", Some("-p"), Takes::Value),
+        ("--tty", Some("-t"), Takes::Nothing),
+        ("--detach", Some("-d"), Takes::Nothing),
+        ("--cwd", None, Takes::Value),
+        ("--user", Some("-u"), Takes::Value),
+        ("--pid-file", None, Takes::Value),
+        ("--console-socket", None, Takes::Value),
+        ("--preserve-fds", None, Takes::Value),
+    ];
+    const OPEN_END: bool = true;
+
+    fn of(words: &Words<'_>) -> Option<Self> {
+        let (id, command) = words.positional.split_first()?;
+        Some(Self {
+            process: words.value("--process")?,
+            tty: words.has("--tty"),
+            detach: words.has("--detach"),
+            env: Vec::new(),
+            cwd: words.value("--cwd")?,
+            user: words.value("--user")?,
+            pid_file: words.value("--pid-file")?,
+            console_socket: words.value("--console-socket")?,
+            preserve_fds: words.value("--preserve-fds")?.unwrap_or_default(),
+            id: id.parse().ok()?,
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+        })
+    }
 }
 
 impl Exec {

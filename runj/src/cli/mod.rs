@@ -12,6 +12,7 @@ mod exec;
 mod features;
 mod gc;
 mod list;
+mod plain;
 mod plan;
 mod ps;
 mod run;
@@ -205,24 +206,25 @@ fn obey(global: &Global, call: impl FnOnce() -> anyhow::Result<u8>) -> u8 {
     }
 }
 
-/// Parses. Building the description of every option costs more than most verbs do, so for those that engines call only
-/// the verb's own are built; help and whatever is odd take the whole.
+/// Parses. Building the description of every option costs more than most verbs do: what engines type is read without
+/// one, for the other forms of a verb that is called often only its own options are described; help and whatever is odd take
+/// the whole.
 fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
     let Some((at, global)) = before_verb(&args).filter(|(at, _)| args.iter().skip(at + 1).all(|word| !is_global(word)))
     else {
         return Cli::try_parse_from(args);
     };
     match args.get(at).and_then(|verb| verb.to_str()) {
-        Some("create") => parse_alone(&args, at, global, Command::Create),
-        Some("start") => parse_alone(&args, at, global, Command::Start),
-        Some("state") => parse_alone(&args, at, global, Command::State),
-        Some("kill") => parse_alone(&args, at, global, Command::Kill),
-        Some("delete") => parse_alone(&args, at, global, Command::Delete),
-        Some("run") => parse_alone(&args, at, global, Command::Run),
-        Some("exec") => parse_alone(&args, at, global, Command::Exec),
+        Some("create") => parse_plain(&args, at, global, Command::Create),
+        Some("start") => parse_plain(&args, at, global, Command::Start),
+        Some("state") => parse_plain(&args, at, global, Command::State),
+        Some("kill") => parse_plain(&args, at, global, Command::Kill),
+        Some("delete") => parse_plain(&args, at, global, Command::Delete),
+        Some("run") => parse_plain(&args, at, global, Command::Run),
+        Some("exec") => parse_plain(&args, at, global, Command::Exec),
         Some("list") => parse_alone(&args, at, global, Command::List),
-        Some("pause") => parse_alone(&args, at, global, Command::Pause),
-        Some("resume") => parse_alone(&args, at, global, Command::Resume),
+        Some("pause") => parse_plain(&args, at, global, Command::Pause),
+        Some("resume") => parse_plain(&args, at, global, Command::Resume),
         Some("ps") => parse_alone(&args, at, global, Command::Ps),
         Some("update") => parse_alone(&args, at, global, Command::Update),
         Some("events") => parse_alone(&args, at, global, Command::Events),
@@ -278,6 +280,19 @@ fn is_global(word: &OsStr) -> bool {
     let name = word.split_once('=').map_or(word, |(name, _)| name);
     let asks_for_help = name == "--help" || (word.starts_with('-') && !word.starts_with("--") && word.contains('h'));
     WITH_VALUE.contains(&name) || FLAGS.contains(&name) || asks_for_help
+}
+
+/// Reads what stands behind the verb, or leaves it to clap.
+fn parse_plain<A: Args + plain::Plain>(
+    args: &[OsString],
+    at: usize,
+    global: Global,
+    wrap: fn(A) -> Command,
+) -> Result<Cli, clap::Error> {
+    match A::read(&args[at + 1..]) {
+        Some(read) => Ok(Cli { global, command: wrap(read) }),
+        None => parse_alone(args, at, global, wrap),
+    }
 }
 
 /// Parses what stands behind the verb.
@@ -371,6 +386,8 @@ fn print(text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use plain::Plain;
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -410,6 +427,80 @@ mod tests {
         let alone = parse(args(line)).unwrap();
         let among_all = Cli::try_parse_from(args(line)).unwrap();
         assert_eq!(format!("{alone:?}"), format!("{among_all:?}"));
+    }
+
+    /// Words of which some make a command line.
+    fn words() -> impl Strategy<Value = Vec<OsString>> {
+        const WORDS: &[&str] = &[
+            "c1",
+            "c1",
+            "c2",
+            "",
+            "/b",
+            "9",
+            "KILL",
+            "-",
+            "--",
+            "--bundle",
+            "-b",
+            "--bundle=/b",
+            "-b/b",
+            "--pid-file",
+            "--no-pivot",
+            "--preserve-fds",
+            "--preserve-fds=3",
+            "--jail-name",
+            "--console-socket",
+            "--no-new-keyring",
+            "--force",
+            "-f",
+            "--force=x",
+            "--all",
+            "-a",
+            "-p",
+            "--pid",
+            "--pid=7",
+            "-d",
+            "--detach",
+            "-td",
+            "--keep",
+            "--no-subreaper",
+            "--tty",
+            "--cwd",
+            "-u",
+            "--user",
+            "--env",
+            "-eA=1",
+            "--process",
+            "-p=x",
+            "--forc",
+            "a b",
+            "-1",
+        ];
+        proptest::collection::vec(proptest::sample::select(WORDS).prop_map(OsString::from), 0..6)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #[test]
+        fn what_is_read_without_clap_is_what_clap_reads(
+            verb in proptest::sample::select(vec!["create", "start", "kill", "delete", "run", "exec"]),
+            words in words(),
+        ) {
+            let read = match verb {
+                "create" => container::Create::read(&words).map(Command::Create),
+                "start" => container::Id::read(&words).map(Command::Start),
+                "kill" => container::Kill::read(&words).map(Command::Kill),
+                "delete" => container::Delete::read(&words).map(Command::Delete),
+                "run" => run::Run::read(&words).map(Command::Run),
+                _ => exec::Exec::read(&words).map(Command::Exec),
+            };
+            if let Some(read) = read {
+                let line = ["runj".into(), verb.into()].into_iter().chain(words);
+                let clap = Cli::try_parse_from(line).map(|cli| format!("{:?}", cli.command));
+                prop_assert_eq!(Ok(format!("{read:?}")), clap.map_err(|error| error.to_string()));
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::container::Creation;
 use super::need_root;
+use super::plain::{Known, Plain, Takes, Words};
 use crate::runtime::Runtime;
 use crate::runtime::console::ConsoleWish;
 use crate::runtime::run::{Stay, run};
@@ -22,6 +23,25 @@ pub struct Run {
     /// Ignored: the program is a child of runj as it is
     #[arg(long, hide = true)]
     no_subreaper: bool,
+}
+
+impl Plain for Run {
+    const OPTIONS: &'static [Known] = &[
+        ("--bundle", Some("-b"), Takes::Value),
+        ("--console-socket", None, Takes::Value),
+        ("--pid-file", None, Takes::Value),
+        ("--detach", Some("-d"), Takes::Nothing),
+        ("--keep", None, Takes::Nothing),
+    ];
+
+    fn of(words: &Words<'_>) -> Option<Self> {
+        Some(Self {
+            creation: Creation::of(words)?,
+            detach: words.has("--detach"),
+            keep: words.has("--keep"),
+            no_subreaper: false,
+        })
+    }
 }
 
 impl Run {
