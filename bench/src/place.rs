@@ -95,10 +95,10 @@ impl Place {
         command
     }
 
-    /// The floor of a run.
-    pub fn floor_run(&self, net: &str, mounts: usize, program: &[&str]) -> Command {
+    /// The floor of a run; with `keep` for its verb, that of an emulated jail.
+    pub fn floor_run(&self, verb: &str, net: &str, mounts: usize, program: &[&str]) -> Command {
         let mut command = Command::new(&self.floor);
-        command.arg("run").arg(self.root()).args([net, &mounts.to_string()]).args(program);
+        command.arg(verb).arg(self.root()).args([net, &mounts.to_string()]).args(program);
         command
     }
 

@@ -12,6 +12,7 @@ use crate::table::{Pairs, Table};
 const TRUE: &[&str] = &["/bin/floor", "nothing"];
 const SLEEP: &[&str] = &["/bin/floor", "sleep"];
 const FLOOR: &str = "the kernel's part alone";
+const KEPT: &str = "the kernel's part with a keeper";
 const NOTHING: &str = "a program that ends at once";
 
 /// `run` of a static program that does nothing, with mounts and a network stack of its own.
@@ -28,8 +29,16 @@ pub fn runs(place: &Place, table: &mut Table) -> anyhow::Result<()> {
             name,
             FLOOR,
             || place.runj(&place.of_bundle("run", "r")),
-            || place.floor_run(net, mounts, TRUE),
+            || place.floor_run("run", net, mounts, TRUE),
         )?;
+        if cfg!(target_os = "linux") {
+            table.compare(
+                name,
+                KEPT,
+                || place.runj(&place.of_bundle("run", "r")),
+                || place.floor_run("keep", net, mounts, TRUE),
+            )?;
+        }
     }
     Ok(())
 }
@@ -41,7 +50,7 @@ pub fn lives(place: &Place, table: &mut Table) -> anyhow::Result<()> {
     let mut pairs = Pairs::default();
     for _ in 0..table.rounds {
         // One program for each of the three verbs that the caller starts.
-        let floor = run(place.floor_run("shared", 0, TRUE))?
+        let floor = run(place.floor_run("run", "shared", 0, TRUE))?
             + run(place.floor_nothing())?
             + run(place.floor_nothing())?
             + run(place.floor_nothing())?;
@@ -172,7 +181,7 @@ pub fn storm(place: &Place, table: &mut Table, lives: usize) -> anyhow::Result<(
         anyhow::Ok(Sample { seconds: begin.elapsed().as_secs_f64(), ..Sample::default() })
     };
     let ours = at_once(&|id| place.runj(&place.of_bundle("run", id)))?;
-    let theirs = at_once(&|_| place.floor_run("shared", 0, TRUE))?;
+    let theirs = at_once(&|_| place.floor_run("run", "shared", 0, TRUE))?;
     let mut pairs = Pairs::default();
     pairs.push(ours, theirs);
     table.add(&format!("{lives} runs from {CLIENTS} clients"), FLOOR, &pairs);

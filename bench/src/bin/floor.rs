@@ -2,7 +2,8 @@
 //!
 //! `floor nothing` starts and ends; `floor sleep` does not end. `floor run ROOT NET MOUNTS PROGRAM ARGS...` runs a program in
 //! new namespaces or in a jail with that root, an own network stack if NET is `vnet`, and a tmpfs on each of MOUNTS
-//! directories (`m0`, `m1`, ...) of the root. `floor read STATE` opens and reads one small file for each container below a
+//! directories (`m0`, `m1`, ...) of the root. `floor keep ROOT ...` is the same on Linux with what the emulation of a jail cannot
+//! do without: a process that holds the namespaces, which the program's process enters. `floor read STATE` opens and reads one small file for each container below a
 //! state directory.
 #![allow(clippy::expect_used, unsafe_code)]
 
@@ -29,15 +30,20 @@ fn main() -> ExitCode {
             std::thread::park();
         },
         Some("read") if arguments.len() == 2 => read(Path::new(&arguments[1])),
-        Some("run") if arguments.len() > 4 => {
+        Some(verb @ ("run" | "keep")) if arguments.len() > 4 => {
             let text = |index: usize| arguments[index].to_string_lossy();
             let program = arguments[4..].iter().map(|word| CString::new(word.clone().into_vec()).expect("no NUL"));
-            run(&Run {
+            let run = Run {
                 root: PathBuf::from(&arguments[1]),
                 vnet: text(2) == "vnet",
                 mounts: text(3).parse().expect("MOUNTS"),
                 program: program.collect(),
-            })
+            };
+            match verb {
+                #[cfg(target_os = "linux")]
+                "keep" => keep(&run),
+                _ => self::run(&run),
+            }
         }
         _ => ExitCode::from(2),
     }
@@ -76,13 +82,61 @@ fn c_string(path: &Path) -> CString {
 
 #[cfg(target_os = "linux")]
 fn run(run: &Run) -> ExitCode {
-    let net = if run.vnet { libc::CLONE_NEWNET } else { 0 };
-    let flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWPID | net | libc::SIGCHLD;
-    // SAFETY: as fork(2), and this process has one thread.
-    let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    let child = clone(run);
     if child != 0 {
-        return wait(libc::pid_t::try_from(child).expect("a pid"));
+        return wait(child);
     }
+    enter(run);
+    execute(&run.program)
+}
+
+/// A child in new namespaces.
+#[cfg(target_os = "linux")]
+fn clone(run: &Run) -> libc::pid_t {
+    // SAFETY: as fork(2), and this process has one thread.
+    let child = unsafe { libc::syscall(libc::SYS_clone, namespaces(run) | libc::SIGCHLD, 0, 0, 0, 0) };
+    libc::pid_t::try_from(child).expect("a pid")
+}
+
+#[cfg(target_os = "linux")]
+fn namespaces(run: &Run) -> libc::c_int {
+    let net = if run.vnet { libc::CLONE_NEWNET } else { 0 };
+    libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWPID | net
+}
+
+#[cfg(target_os = "linux")]
+fn keep(run: &Run) -> ExitCode {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors; as above; a byte of a live buffer; numbers.
+    unsafe {
+        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0, "pipe");
+        let keeper = clone(run);
+        if keeper == 0 {
+            enter(run);
+            libc::write(ends[1], c"r".as_ptr().cast(), 1);
+            loop {
+                libc::pause();
+            }
+        }
+        let mut byte = 0_u8;
+        assert_eq!(libc::read(ends[0], (&raw mut byte).cast(), 1), 1, "the keeper");
+        let pidfd = i32::try_from(libc::syscall(libc::SYS_pidfd_open, keeper, 0)).expect("a descriptor");
+        assert_eq!(libc::setns(pidfd, libc::CLONE_NEWPID), 0, "setns");
+        let child = libc::fork();
+        if child == 0 {
+            assert_eq!(libc::setns(pidfd, namespaces(run) & !libc::CLONE_NEWPID), 0, "setns");
+            execute(&run.program);
+        }
+        let code = wait(child);
+        libc::kill(keeper, libc::SIGKILL);
+        wait(keeper);
+        code
+    }
+}
+
+/// Mounts, and makes the root the root.
+#[cfg(target_os = "linux")]
+fn enter(run: &Run) {
     let root = c_string(&run.root);
     let none = std::ptr::null();
     let mount = |source: *const libc::c_char, target: *const libc::c_char, fstype: *const libc::c_char, flags| {
@@ -102,7 +156,6 @@ fn run(run: &Run) -> ExitCode {
         assert_eq!(libc::syscall(libc::SYS_pivot_root, here, here), 0, "pivot_root");
         assert_eq!(libc::umount2(here, libc::MNT_DETACH), 0, "umount");
     }
-    execute(&run.program)
 }
 
 #[cfg(target_os = "freebsd")]
