@@ -17,7 +17,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,7 @@ use super::Record;
 use crate::id::ContainerId;
 use crate::plan::Plan;
 use crate::resource::Resource;
+use crate::sys::unix::read_file;
 
 const RECORD: &str = "state.json";
 const PLAN: &str = "plan.json";
@@ -437,24 +438,6 @@ fn remove_files(directory: &Path) -> Result<()> {
 enum Line<R> {
     Make(R),
     Retract(R),
-}
-
-/// Reads a regular file, of which a read(2) that returns less than it may has reached the end.
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let mut bytes = vec![0; 2048];
-    let mut length = 0;
-    loop {
-        match file.read(&mut bytes[length..]) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            count => length += count?,
-        }
-        if length < bytes.len() {
-            bytes.truncate(length);
-            return Ok(bytes);
-        }
-        bytes.resize(2 * length, 0);
-    }
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -243,4 +244,22 @@ pub fn device_numbers(path: &std::path::Path) -> std::io::Result<Option<(u64, u6
     }
     let number = |number: i64| u64::try_from(number).unwrap_or_default();
     Ok(Some((number(libc::major(status.rdev()).into()), number(libc::minor(status.rdev()).into()))))
+}
+
+/// Reads a regular file, of which a read(2) that returns less than it may has reached the end.
+pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = std::fs::File::open(path)?;
+    let mut bytes = vec![0; 2048];
+    let mut length = 0;
+    loop {
+        match std::io::Read::read(&mut file, &mut bytes[length..]) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            count => length += count?,
+        }
+        if length < bytes.len() {
+            bytes.truncate(length);
+            return Ok(bytes);
+        }
+        bytes.resize(2 * length, 0);
+    }
 }

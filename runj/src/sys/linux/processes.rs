@@ -42,8 +42,8 @@ pub fn boot_id() -> nix::Result<String> {
     if let Some(id) = BOOT.get() {
         return Ok(id.clone());
     }
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(|error| errno(&error))?;
-    Ok(BOOT.get_or_init(|| text.trim().to_owned()).clone())
+    let text = unix::read_file(Path::new("/proc/sys/kernel/random/boot_id")).map_err(|error| errno(&error))?;
+    Ok(BOOT.get_or_init(|| String::from_utf8_lossy(&text).trim().to_owned()).clone())
 }
 
 /// What /proc/PID/stat says.

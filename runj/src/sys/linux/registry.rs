@@ -17,6 +17,7 @@ use super::processes;
 use crate::id::Jid;
 use crate::sys::jail::JailParams;
 use crate::sys::process::ProcessIdentity;
+use crate::sys::unix::read_file;
 
 /// A jail as it is recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,16 @@ pub struct Claim {
     pub jid: Jid,
     /// The name.
     pub name: String,
+}
+
+/// Who uses a name.
+enum User {
+    /// A living jail.
+    Jail(Box<Jail>),
+    /// A process that is making one.
+    Creator,
+    /// None of both.
+    Nobody,
 }
 
 impl Registry {
@@ -106,23 +117,22 @@ impl Registry {
 
     /// Refuses a name that is in use; sweeps one that is not any more.
     fn refuse_known(&self, name: &str) -> Result<(), Refusal> {
-        if self.is_taken(name)? {
-            return Err(Refusal::new(Errno::EEXIST, format!("jail \"{name}\" already exists")));
+        match self.user(name)? {
+            User::Nobody => Ok(()),
+            _ => Err(Refusal::new(Errno::EEXIST, format!("jail \"{name}\" already exists"))),
         }
-        Ok(())
     }
 
-    /// Whether a name is in use; sweeps one that is not any more.
-    fn is_taken(&self, name: &str) -> nix::Result<bool> {
-        let Some((jid, creator)) = self.holder(name)? else { return Ok(false) };
-        let lives = match self.load(jid)? {
-            Some(jail) => self.is_alive(&jail)?,
-            None => processes::identity(creator.pid)? == Some(creator),
-        };
-        if !lives {
-            self.remove(jid, name)?;
+    /// Who uses a name; sweeps one that is not in use any more.
+    fn user(&self, name: &str) -> nix::Result<User> {
+        let Some((jid, creator)) = self.holder(name)? else { return Ok(User::Nobody) };
+        match self.load(jid)? {
+            Some(jail) if self.is_alive(&jail)? => return Ok(User::Jail(Box::new(jail))),
+            None if processes::identity(creator.pid)? == Some(creator) => return Ok(User::Creator),
+            _ => {}
         }
-        Ok(lives)
+        self.remove(jid, name)?;
+        Ok(User::Nobody)
     }
 
     /// Who holds a name: the jid, and the process that took it.
@@ -197,7 +207,7 @@ impl Registry {
 
     /// What is recorded under a jid, alive or not.
     pub fn load(&self, jid: Jid) -> nix::Result<Option<Jail>> {
-        match std::fs::read(self.jail_directory(jid).join("jail.json")) {
+        match read_file(&self.jail_directory(jid).join("jail.json")) {
             Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|_| Errno::EBADMSG),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(errno(&error)),
@@ -219,12 +229,9 @@ impl Registry {
 
     /// The living jail of a name. What a dead one or a killed creator left of it is swept.
     pub fn find(&self, name: &str) -> nix::Result<Option<Jail>> {
-        if !self.is_taken(name)? {
-            return Ok(None);
-        }
-        match self.holder(name)? {
-            Some((jid, _)) => self.living(jid),
-            None => Ok(None),
+        match self.user(name)? {
+            User::Jail(jail) => Ok(Some(*jail)),
+            User::Creator | User::Nobody => Ok(None),
         }
     }
 
