@@ -88,6 +88,33 @@ fn delete_by_force_overtakes_a_create_that_waits() {
     });
 }
 
+/// An entrypoint that does not get on, stopped here: nobody waits for whoever starts it.
+#[test]
+fn a_start_that_waits_keeps_nobody_waiting() {
+    case(needs!(Runj), |case| {
+        let container = case.container(&case.bundle("minimal").args(&["exit", "7"]));
+        container.create().ok();
+        container.kill("STOP").ok();
+        let mut start = case.runj(["start", container.id()]).spawn();
+        let record = case.path("state").join(container.id()).join("state.json");
+        until("the start", || fs::read_to_string(&record).unwrap().contains("starting").then_some(()));
+        container.delete().fails_with(1, "is created");
+        container.start().fails_with(1, "another start has taken it");
+        container.kill("CONT").ok();
+        assert!(start.wait().success());
+        assert_eq!(container.wait().code(), Some(7));
+        container.delete().ok();
+
+        let container = case.container(&case.bundle("minimal").args(&["sleep"]));
+        container.create().ok();
+        container.kill("STOP").ok();
+        let mut start = case.runj(["start", container.id()]).spawn();
+        std::thread::sleep(Duration::from_millis(5));
+        container.delete_force().ok();
+        assert_eq!(start.wait().code(), Some(1));
+    });
+}
+
 #[test]
 fn start_that_is_killed_can_be_cleaned_up() {
     case(needs!(Runj), |case| {

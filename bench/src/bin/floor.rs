@@ -112,12 +112,14 @@ fn keep(run: &Run) -> ExitCode {
         assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0, "pipe");
         let keeper = clone(run);
         if keeper == 0 {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             enter(run);
             libc::write(ends[1], c"r".as_ptr().cast(), 1);
             loop {
                 libc::pause();
             }
         }
+        libc::close(ends[1]);
         let mut byte = 0_u8;
         assert_eq!(libc::read(ends[0], (&raw mut byte).cast(), 1), 1, "the keeper");
         let pidfd = i32::try_from(libc::syscall(libc::SYS_pidfd_open, keeper, 0)).expect("a descriptor");

@@ -9,13 +9,13 @@ use nix::fcntl::OFlag;
 
 use super::console::{self, Console, ConsoleWish};
 use super::mounts::{self, Mounts};
-use super::{Error, Result, Runtime, delete, of_property, planning};
+use super::{Error, MOMENT, Result, Runtime, delete, of_property, planning};
 use crate::entrypoint::{self, Entrypoint, Gate, report::Report};
 use crate::hook;
 use crate::id::{ContainerId, Jid};
 use crate::plan::Plan;
 use crate::resource::Resource;
-use crate::state::store::Locked;
+use crate::state::store::{Locked, StateError};
 use crate::state::{OciState, RECORD_VERSION, Record, Stage, Status};
 use crate::sys::jail::{HostFacts, JailParams, ParamValue};
 use crate::sys::process::ProcessIdentity;
@@ -113,8 +113,9 @@ impl<K: Kernel> Attempt<'_, K> {
         self.move_interfaces(&locked, jid)?;
         let (init, ends) = self.fork(&locked, &record, jid)?;
         record.init = Some(init);
-        // Nobody waits for a hook, or for whoever takes the terminal, with a lock in hand.
-        let locked = if self.plan.hooks.any_before_program() || ends.pty.is_some() {
+        // Nobody waits for a hook, for whoever takes the terminal, or for a root that takes its time with a lock in hand.
+        let others = self.plan.hooks.any_before_program() || ends.pty.is_some();
+        let locked = if others || !unix::readable_within(ends.report.as_fd(), MOMENT) {
             locked.save(&record)?;
             drop(locked);
             None
@@ -297,16 +298,24 @@ impl<K: Kernel> Attempt<'_, K> {
         if matches!(error, Error::Overtaken { .. }) {
             return error;
         }
-        let undone = self
-            .runtime
-            .store
-            .lock(&self.request.id)
-            .map_err(Error::from)
-            .and_then(|locked| delete::dismantle(self.runtime, locked.record().ok().flatten(), locked));
-        match undone {
+        match self.dismantle() {
             Ok(()) => error,
             Err(undo) => Error::Undo { error: Box::new(error), undo: Box::new(undo) },
         }
+    }
+
+    /// Releases what was made, unless somebody has done so, and perhaps given the id to another container.
+    fn dismantle(&self) -> Result<()> {
+        let locked = match self.runtime.store.lock(&self.request.id) {
+            Err(StateError::NotFound { .. }) => return Ok(()),
+            locked => locked?,
+        };
+        let record = locked.record().ok().flatten();
+        let ours = match &record {
+            Some(record) => record.operator == self.runtime.this_process()?,
+            None => true,
+        };
+        if ours { delete::dismantle(self.runtime, record, locked) } else { Ok(()) }
     }
 
     fn died(&self, what: &'static str) -> Error {

@@ -22,6 +22,7 @@ pub mod stats;
 pub mod update;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -37,6 +38,10 @@ use crate::state::store::{StateError, Store};
 use crate::state::{Observation, Record, Stage, Status};
 use crate::sys::process::ProcessIdentity;
 use crate::sys::{Kernel, SysError};
+
+/// How long what takes no time may take: the end of a process that has closed its files, and what runj's own child does while
+/// the lock is held for it.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// What every verb works with.
 #[derive(Debug)]
@@ -197,12 +202,32 @@ impl<K: Kernel> Runtime<'_, K> {
             _ => false,
         };
         let may_wait = matches!(record.stage, Stage::Created | Stage::Starting);
-        let waiting = init_alive && may_wait && self.is_waiting(&record.id);
-        Ok(record.status(Observation { init_alive, waiting }))
+        let waiting = init_alive && may_wait && self.is_waiting(&record.id)?;
+        let ended = init_alive && may_wait && !waiting && self.ends_in_a_moment(record)?;
+        Ok(record.status(Observation { init_alive: init_alive && !ended, waiting }))
     }
 
-    /// Whether an entrypoint holds the start FIFO open; execve(2) closes it.
-    fn is_waiting(&self, id: &ContainerId) -> bool {
-        start::open_start_fifo(&self.store.directory(id)).is_ok()
+    /// Whether an entrypoint holds the start FIFO open; execve(2) closes it, and so does its end.
+    fn is_waiting(&self, id: &ContainerId) -> Result<bool> {
+        let directory = self.store.directory(id);
+        match start::open_start_fifo(&directory) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENOENT)) => Ok(false),
+            Err(error) => Err(Error::File { path: directory, error }),
+        }
+    }
+
+    /// Whether the recorded process is about to end: it closes its files a moment before the kernel counts it as dead.
+    fn ends_in_a_moment(&self, record: &Record) -> Result<bool> {
+        let begin = Instant::now();
+        while begin.elapsed() < MOMENT {
+            if let Some(init) = record.init
+                && self.kernel.identity(init.pid)? != Some(init)
+            {
+                return Ok(true);
+            }
+            std::thread::sleep(MOMENT / 10);
+        }
+        Ok(false)
     }
 }

@@ -4,12 +4,11 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::{Error, Result, Runtime};
+use super::{Error, MOMENT, Result, Runtime};
 use crate::entrypoint::report::Report;
 use crate::entrypoint::{self, START};
 use crate::hook;
@@ -22,9 +21,13 @@ use crate::sys::{Kernel, unix};
 
 /// Starts a created container; returns when its program was executed.
 pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()> {
-    let (record, locked) = take(runtime, id)?;
-    let directory = runtime.store.directory(id);
-    match let_go(&directory).unwrap_or_default().as_slice() {
+    let (mut record, mut locked) = take(runtime, id)?;
+    // Nobody waits with a lock in hand for a program that takes its time to be executed.
+    let reports = let_go(&runtime.store.directory(id), || match locked.take() {
+        Some(locked) => claim(runtime, &locked, &mut record),
+        None => Ok(()),
+    })?;
+    match reports.as_slice() {
         [Report::Executing] => {}
         [.., Report::Failed(failure)] => return Err(failure.clone().into()),
         _ => return Err(why_nothing_is_said(runtime, &record)?),
@@ -38,30 +41,35 @@ pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()
     }
 }
 
-/// Lets the entrypoint go; returns what it says until its program has the process, or until it has ended.
-fn let_go(directory: &Path) -> std::io::Result<Vec<Report>> {
-    // The reader first: what the entrypoint says must find one.
-    let status = open_fifo(&directory.join("status.fifo"), OFlag::O_RDONLY)?;
-    let start = open_start_fifo(directory)?;
-    entrypoint::signal_byte(start.as_fd(), START)?;
-    drop(start);
-    unix::set_blocking(status.as_fd())?;
-    entrypoint::receive(&status, |_| false)
+/// Lets the entrypoint go; returns what it says until its program has the process, or until it has ended. If that takes more
+/// than a moment, `slow` is called meanwhile.
+fn let_go(directory: &Path, slow: impl FnOnce() -> Result<()>) -> Result<Vec<Report>> {
+    let open = || {
+        // The reader first: what the entrypoint says must find one.
+        let status = open_fifo(&directory.join("status.fifo"), OFlag::O_RDONLY)?;
+        let start = open_start_fifo(directory)?;
+        entrypoint::signal_byte(start.as_fd(), START)?;
+        Ok::<_, std::io::Error>(status)
+    };
+    // One that has ended says nothing.
+    let Ok(status) = open() else { return Ok(Vec::new()) };
+    if !unix::hangs_up_within(status.as_fd(), MOMENT) {
+        slow()?;
+    }
+    let receive = || {
+        unix::set_blocking(status.as_fd())?;
+        entrypoint::receive(&status, |_| false)
+    };
+    Ok(receive().unwrap_or_default())
 }
 
 /// Why an entrypoint has ended without a word: it died, or it has become the program since an earlier start, which was
-/// killed after its byte, let it go and has perhaps read the answer. One that dies closes its files a moment before the
-/// kernel counts it as dead.
+/// killed after its byte, let it go and has perhaps read the answer.
 fn why_nothing_is_said<K: Kernel>(runtime: &Runtime<'_, K>, record: &Record) -> Result<Error> {
-    const MOMENT: Duration = Duration::from_millis(20);
-    let begin = Instant::now();
-    loop {
-        match runtime.status(record)? {
-            Status::Running if begin.elapsed() > MOMENT => return Ok(not_created(&record.id, Status::Running)),
-            Status::Running => std::thread::sleep(MOMENT / 10),
-            _ => return Ok(Error::Died { id: record.id.clone(), what: "started" }),
-        }
-    }
+    Ok(match runtime.status(record)? {
+        Status::Running => not_created(&record.id, Status::Running),
+        _ => Error::Died { id: record.id.clone(), what: "started" },
+    })
 }
 
 /// Notes that the program was executed. Nothing is left to note if the container has been deleted by force since, and
@@ -94,9 +102,16 @@ fn take<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<(Record
     if !record.hooks {
         return Ok((record, Some(locked)));
     }
-    let record = Record { stage: Stage::Starting, operator: runtime.this_process()?, ..record };
-    locked.save(&record)?;
+    let mut record = record;
+    claim(runtime, &locked, &mut record)?;
     Ok((record, None))
+}
+
+/// Records that the start is this process's.
+fn claim<K: Kernel>(runtime: &Runtime<'_, K>, locked: &Locked, record: &mut Record) -> Result<()> {
+    record.stage = Stage::Starting;
+    record.operator = runtime.this_process()?;
+    Ok(locked.save(record)?)
 }
 
 fn not_created(id: &ContainerId, status: Status) -> Error {

@@ -65,8 +65,8 @@ unsafe impl Allocator for &'static Source {
         self.free_part(memory, size, 0)
     }
 
-    fn can_release_part(&self, flags: u32) -> bool {
-        flags & EXTERN == 0
+    fn can_release_part(&self, _flags: u32) -> bool {
+        true
     }
 
     fn allocates_zeros(&self) -> bool {

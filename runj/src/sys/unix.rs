@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::ForkResult;
 
 use super::{Result, SysError};
@@ -244,6 +246,22 @@ pub fn device_numbers(path: &std::path::Path) -> std::io::Result<Option<(u64, u6
     }
     let number = |number: i64| u64::try_from(number).unwrap_or_default();
     Ok(Some((number(libc::major(status.rdev()).into()), number(libc::minor(status.rdev()).into()))))
+}
+
+/// Whether there is something to read, or the other side has closed, before this time is over.
+pub fn readable_within(fd: BorrowedFd<'_>, time: Duration) -> bool {
+    polled(fd, PollFlags::POLLIN, time)
+}
+
+/// Whether every writer of a FIFO has closed it before this time is over.
+pub fn hangs_up_within(fd: BorrowedFd<'_>, time: Duration) -> bool {
+    polled(fd, PollFlags::empty(), time)
+}
+
+/// A signal that interrupts it ends it too.
+fn polled(fd: BorrowedFd<'_>, flags: PollFlags, time: Duration) -> bool {
+    let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+    poll(&mut [PollFd::new(fd, flags)], timeout).is_ok_and(|ready| ready > 0)
 }
 
 /// Reads a regular file, of which a read(2) that returns less than it may has reached the end.
