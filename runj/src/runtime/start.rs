@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::signal::Signal;
 use crate::state::store::{Locked, StateError};
 use crate::state::{OciState, Record, Stage, Status};
-use crate::sys::{Kernel, unix};
+use crate::sys::{Kernel, SysError, unix};
 
 /// Starts a created container; returns when its program was executed.
 pub fn start<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<()> {
@@ -53,14 +53,12 @@ fn let_go(directory: &Path, slow: impl FnOnce() -> Result<()>) -> Result<Vec<Rep
     };
     // One that has ended says nothing.
     let Ok(status) = open() else { return Ok(Vec::new()) };
+    // What has hung up has said everything, and a read of it does not wait.
     if !unix::hangs_up_within(status.as_fd(), MOMENT) {
         slow()?;
+        unix::set_blocking(status.as_fd()).map_err(|errno| SysError::new("status.fifo", errno))?;
     }
-    let receive = || {
-        unix::set_blocking(status.as_fd())?;
-        entrypoint::receive(&status, |_| false)
-    };
-    Ok(receive().unwrap_or_default())
+    Ok(entrypoint::receive(&status, |_| false).unwrap_or_default())
 }
 
 /// Why an entrypoint has ended without a word: it died, or it has become the program since an earlier start, which was
