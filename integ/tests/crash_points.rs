@@ -132,7 +132,9 @@ fn exec() {
             container.exec(&["true"]).ok();
             end
         });
-        assert!(points >= 4, "{points}");
+        // FreeBSD's released program gets by with one call less.
+        let enough = if cfg!(target_os = "freebsd") { 4 } else { 5 };
+        assert!(points >= enough, "{points}");
         released(&container, case, "at the end");
     });
 }

@@ -3,8 +3,8 @@
 //! `floor nothing` starts and ends; `floor sleep` does not end. `floor run ROOT NET MOUNTS PROGRAM ARGS...` runs a program in
 //! new namespaces or in a jail with that root, an own network stack if NET is `vnet`, and a tmpfs on each of MOUNTS
 //! directories (`m0`, `m1`, ...) of the root. `floor keep ROOT ...` is the same on Linux with what the emulation of a jail cannot
-//! do without: a process that holds the namespaces, which the program's process enters. `floor read STATE` opens and reads one small file for each container below a
-//! state directory.
+//! do without: a process that holds the namespaces, which the program's process enters. `floor read STATE` opens and reads one
+//! small file for each container below a state directory.
 #![allow(clippy::expect_used, unsafe_code)]
 
 #[cfg(target_os = "freebsd")]

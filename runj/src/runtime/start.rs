@@ -88,7 +88,7 @@ fn note<K: Kernel>(runtime: &Runtime<'_, K>, started: &Record) -> Result<Option<
 /// waits for a hook with a lock in hand.
 fn take<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<(Record, Option<Locked>)> {
     let locked = runtime.store.lock(id)?;
-    let record = runtime.store.read(id)?;
+    let mut record = runtime.store.read(id)?;
     let status = runtime.status(&record)?;
     if status != Status::Created {
         return Err(not_created(id, status));
@@ -100,7 +100,6 @@ fn take<K: Kernel>(runtime: &Runtime<'_, K>, id: &ContainerId) -> Result<(Record
     if !record.hooks {
         return Ok((record, Some(locked)));
     }
-    let mut record = record;
     claim(runtime, &locked, &mut record)?;
     Ok((record, None))
 }

@@ -22,7 +22,7 @@ pub enum Stage {
     Creating,
     /// The entrypoint waits in the jail.
     Created,
-    /// `start` has taken a container with hooks and is at work, or died at it.
+    /// `start` has taken it and is at work for longer than it keeps the lock, or died at that.
     Starting,
     /// The program was executed.
     Running,
